@@ -1,0 +1,151 @@
+//! The life of a subject, as pure functions.
+//!
+//! ```text
+//!              plan                acquire                 advance
+//!   (nothing) ------> pending ----------------> leased --------------> done
+//!                        ^                        | |
+//!                        | release                | +----------------> failed
+//!                        +------------------------+ |                    |
+//!                                                   +--> waiting         |
+//!   acquire also takes: waiting once its time has come;  |               |
+//!                       leased once the lease ended  <---+               |
+//!   plan also reopens:  done (its product is gone), failed (by policy) <-+
+//! ```
+//!
+//! Failure cases, and what makes each harmless:
+//!
+//! * A worker dies: its lease ends by time, the next `acquire` takes over with a larger token.
+//! * A worker is paused and wakes up after its lease ended: its token is stale, every write it tries
+//!   is refused ([`holds`]).
+//! * A message is delivered twice: the second `acquire` is told [`Acquired::Done`] or busy.
+//! * A worker dies after the product is durable and before `advance`: the next one finds the product
+//!   and advances without doing the work again.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{Acquired, FailureNote, Lease, Record, Reopen, State, Subject, Transition};
+use crate::domain::{Disposition, OwnerId};
+use crate::runtime::clock::later;
+
+/// A subject nobody has touched.
+pub fn fresh(subject: Subject, now: DateTime<Utc>) -> Record {
+    Record {
+        subject,
+        state: State::Pending,
+        failures: 0,
+        token: 0,
+        owner: None,
+        until: None,
+        failure: None,
+        updated_at: now,
+    }
+}
+
+/// What planning makes of a record: `None` leaves it as it is.
+pub fn plan(record: &Record, reopen: Reopen, now: DateTime<Utc>) -> Option<Record> {
+    let reopened = match record.state {
+        State::Done => true,
+        State::Failed => reopen == Reopen::AllFailed || !is_permanent(record.failure.as_ref()),
+        State::Pending | State::Leased | State::Waiting => false,
+    };
+    // The token survives, so that a lease from before is still told apart.
+    reopened.then(|| Record {
+        token: record.token,
+        ..fresh(record.subject.clone(), now)
+    })
+}
+
+fn is_permanent(failure: Option<&FailureNote>) -> bool {
+    failure.is_some_and(|note| note.class.disposition() == Disposition::Permanent)
+}
+
+/// Whether a planned record still needs a message: all but those that are over.
+pub fn is_workable(record: &Record) -> bool {
+    !matches!(record.state, State::Done | State::Failed)
+}
+
+/// Decides a request for the subject; a grant comes with the record to store.
+pub fn acquire(
+    record: &Record,
+    owner: &OwnerId,
+    ttl: Duration,
+    now: DateTime<Utc>,
+) -> (Acquired, Option<Record>) {
+    let until = record.until.unwrap_or(now);
+    match record.state {
+        State::Done => return (Acquired::Done, None),
+        State::Failed => return (Acquired::Failed, None),
+        State::Leased | State::Waiting if until > now => return (Acquired::Busy(until), None),
+        State::Pending | State::Leased | State::Waiting => {}
+    }
+    let lease = Lease {
+        subject: record.subject.clone(),
+        owner: owner.clone(),
+        token: record.token + 1,
+        failures: record.failures,
+    };
+    let leased = Record {
+        state: State::Leased,
+        token: lease.token,
+        owner: Some(owner.clone()),
+        until: Some(later(now, ttl)),
+        updated_at: now,
+        ..record.clone()
+    };
+    (Acquired::Granted(lease), Some(leased))
+}
+
+/// Whether `lease` still is the record's lease. An ended lease that nobody took over still holds:
+/// what its owner writes harms nobody.
+pub fn holds(record: &Record, lease: &Lease) -> bool {
+    record.state == State::Leased
+        && record.token == lease.token
+        && record.owner.as_ref() == Some(&lease.owner)
+}
+
+/// The record after a renewal; `None` where the lease is lost.
+pub fn renew(record: &Record, lease: &Lease, ttl: Duration, now: DateTime<Utc>) -> Option<Record> {
+    holds(record, lease).then(|| Record {
+        until: Some(later(now, ttl)),
+        updated_at: now,
+        ..record.clone()
+    })
+}
+
+/// The record after the work; `None` where the lease is lost.
+pub fn advance(
+    record: &Record,
+    lease: &Lease,
+    transition: Transition,
+    now: DateTime<Utc>,
+) -> Option<Record> {
+    if !holds(record, lease) {
+        return None;
+    }
+    let (state, failures, until, failure) = match transition {
+        Transition::Done => (State::Done, record.failures, None, None),
+        Transition::Retry { at, failure } => {
+            (State::Waiting, record.failures + 1, Some(at), Some(failure))
+        }
+        Transition::Defer { at, failure } => {
+            (State::Waiting, record.failures, Some(at), Some(failure))
+        }
+        Transition::Failed { failure } => (State::Failed, record.failures + 1, None, Some(failure)),
+        Transition::Release => (
+            State::Pending,
+            record.failures,
+            None,
+            record.failure.clone(),
+        ),
+    };
+    Some(Record {
+        state,
+        failures,
+        until,
+        failure,
+        updated_at: now,
+        ..record.clone()
+    })
+}

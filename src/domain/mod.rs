@@ -1,0 +1,15 @@
+//! The nouns: validated types without I/O. Every other module may use them; they use none.
+
+pub mod episode;
+pub mod failure;
+pub mod ids;
+pub mod job;
+pub mod key;
+pub mod transcript;
+
+pub use episode::{AudioContainer, Enclosure, Episode};
+pub use failure::{Disposition, Failure, FailureClass};
+pub use ids::{ContentDigest, EpisodeId, FeedSlug, Guid, InvalidId, OwnerId};
+pub use job::{FetchJob, Job, StageName, TranscribeJob};
+pub use key::{GuidSegment, ManifestKey, RawKey, StageKey};
+pub use transcript::{Segment, Transcript, Word};

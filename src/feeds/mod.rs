@@ -1,0 +1,1 @@
+//! What episodes exist: the catalog of feeds, and crawling them.

@@ -1,0 +1,1 @@
+//! Downloading one episode politely and safely.

@@ -1,0 +1,1 @@
+//! What we intend to have: manifest rows, CSV in and out, and the plan.

@@ -1,0 +1,1 @@
+//! The typed store of the raw bucket.

@@ -1,0 +1,1 @@
+//! Runs workers as tasks in this process.

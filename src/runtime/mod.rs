@@ -1,0 +1,10 @@
+//! What every step runs on.
+
+pub mod batch;
+pub mod blob;
+pub mod clock;
+pub mod http;
+pub mod retry;
+pub mod sqlite;
+pub mod telemetry;
+pub mod worker;

@@ -1,0 +1,1 @@
+//! The loop that every worker runs: receive, lease, work, settle.

@@ -1,0 +1,3 @@
+//! From audio to text: decode, resample, log-mel, speech engine, transcript files.
+
+pub mod engine;
