@@ -1,0 +1,125 @@
+//! Flags as typed, without effects. What they mean together is decided in [`crate::settings`].
+
+mod demo;
+mod fetch;
+mod status;
+mod transcribe;
+mod worker;
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+pub(crate) use demo::DemoArguments;
+pub(crate) use fetch::FetchArguments;
+pub(crate) use status::StatusArguments;
+pub(crate) use transcribe::TranscribeArguments;
+pub(crate) use worker::WorkerArguments;
+
+/// Podcast back catalogues as text you can query.
+///
+/// podrun reads lists of podcast feeds, downloads the episodes politely (never more connections to
+/// a host than it is allowed), and transcribes them with Whisper on CTranslate2. Everything lands
+/// in one data directory; every command can be interrupted and run again, and goes on where it was.
+#[derive(Debug, Parser)]
+#[command(
+    name = "podrun",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "Try `podrun demo` first: it needs no network and no configuration.",
+    after_long_help = EXAMPLES
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  podrun demo                          the whole pipeline on bundled speech, without a network
+  podrun fetch --limit 50 --dry-run    what a run would fetch, changing nothing
+  podrun fetch --limit 50              crawl feeds/tier*_feeds.yaml and fetch 50 episodes
+  podrun transcribe --limit 50         transcribe what was fetched, with the model `base`
+  podrun status                        what is queued, done and failed, and why
+
+Exit codes:
+  0    everything asked for is done
+  1    unexpected failure
+  2    wrong usage
+  3    done, but some episodes or feeds failed; `podrun status` says which and why
+  4    cannot start: configuration, data directory, feeds or model; the message says what to do
+  75   some work rests until later (a host asked to wait); run the same command again then
+  130  interrupted (Ctrl-C); 143 terminated. Run the same command again to go on
+
+Files:
+  podrun.toml                          settings, all optional (see the README)
+  podrun-data/                         everything podrun stores; --data-dir moves it";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArguments {
+    /// Where everything is stored [default: podrun-data]
+    #[arg(long, global = true, env = "PODRUN_DATA_DIR", value_name = "DIR", help_heading = "Global options")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Settings file [default: podrun.toml, where it exists]
+    #[arg(long, global = true, env = "PODRUN_CONFIG", value_name = "FILE", help_heading = "Global options")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// No progress; results and errors only
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    pub(crate) quiet: bool,
+
+    /// Results as one JSON object on stdout, progress as JSON lines on stderr
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+
+    /// More log lines on stderr; twice for still more (PODRUN_LOG sets a tracing filter)
+    #[arg(long, short, global = true, action = ArgAction::Count, help_heading = "Global options")]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Fetch(FetchArguments),
+    Transcribe(TranscribeArguments),
+    Status(StatusArguments),
+    Demo(DemoArguments),
+    Worker(WorkerArguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn clap_finds_no_fault() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_of_the_run_book_parse() {
+        for line in [
+            "podrun fetch --limit 50 --dry-run",
+            "podrun fetch --limit 1000",
+            "podrun transcribe --limit 1000",
+            "podrun transcribe --limit 500 --manifest-s3 s3://pod-insights-manifests/retry.csv",
+            "podrun worker fetch",
+            "podrun status --json",
+        ] {
+            let parsed = Arguments::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_wrong_usage() {
+        let parsed = Arguments::try_parse_from(["podrun", "fetch", "--limit", "0"]);
+        assert!(parsed.unwrap_err().to_string().contains("at least 1"));
+    }
+}

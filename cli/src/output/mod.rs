@@ -1,0 +1,49 @@
+//! What people and programs see: results on stdout, progress and logs on stderr.
+
+mod bars;
+mod json_lines;
+pub(crate) mod logging;
+mod plain;
+pub(crate) mod text;
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use podrun::runtime::telemetry::{Ignore, Observer};
+use serde::Serialize;
+
+use crate::args::GlobalArguments;
+
+/// Picks the progress display: bars on a terminal, lines off it, JSON lines or nothing on request.
+pub(crate) fn observer(global: &GlobalArguments) -> Arc<dyn Observer> {
+    if global.quiet {
+        Arc::new(Ignore)
+    } else if global.json {
+        Arc::new(json_lines::JsonLines)
+    } else if std::io::stderr().is_terminal() {
+        Arc::new(bars::Bars::default())
+    } else {
+        Arc::new(plain::Plain::default())
+    }
+}
+
+/// Prints results: `text` for people, or `value` as one JSON line.
+pub(crate) fn print_result(
+    global: &GlobalArguments,
+    value: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    let mut out = if global.json {
+        serde_json::to_string(value)?
+    } else {
+        text()
+    };
+    if !out.ends_with('\n') {
+        out.push('\n');
+    }
+    match std::io::stdout().lock().write_all(out.as_bytes()) {
+        // `podrun status | head` is no failure of podrun's.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}

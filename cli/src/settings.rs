@@ -1,0 +1,179 @@
+//! Flags, environment and `podrun.toml`, resolved to what the library is given.
+//!
+//! A flag wins over its environment variable, that over the file, that over the default. The file is
+//! strict: an unknown key is an error with its line, because a misspelt limit must not be ignored.
+
+use std::path::{Path, PathBuf};
+
+use podrun::politeness::HostLimits;
+use podrun::runtime::http::HttpConfig;
+use serde::Deserialize;
+
+use crate::args::GlobalArguments;
+use crate::exit::Problem;
+
+/// The file that is read where none is named and it exists.
+const DEFAULT_FILE: &str = "podrun.toml";
+
+/// Everything that can be set, resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) feeds: PathBuf,
+    pub(crate) http: HttpConfig,
+    pub(crate) politeness: HostLimits,
+    pub(crate) fetch: FetchSettings,
+    pub(crate) transcribe: TranscribeSettings,
+}
+
+/// `podrun.toml`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    data_dir: Option<PathBuf>,
+    feeds: Option<PathBuf>,
+    http: HttpConfig,
+    politeness: HostLimits,
+    fetch: FetchSettings,
+    transcribe: TranscribeSettings,
+}
+
+/// `[fetch]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FetchSettings {
+    /// Downloads at the same time.
+    pub(crate) concurrency: u16,
+    /// Feeds crawled at the same time.
+    pub(crate) crawl_concurrency: u16,
+    /// Largest episode, in MiB.
+    pub(crate) max_episode_mib: u64,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        Self {
+            concurrency: 4,
+            crawl_concurrency: 8,
+            max_episode_mib: 4096,
+        }
+    }
+}
+
+/// `[transcribe]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TranscribeSettings {
+    /// Name, hub repository or folder.
+    pub(crate) model: String,
+    /// Spoken language; detected where not given.
+    pub(crate) language: Option<String>,
+    /// Hypotheses kept while decoding.
+    pub(crate) beam_size: u16,
+    /// Processor threads; 0 for all cores.
+    pub(crate) threads: u16,
+    /// `cpu` or `cuda`.
+    pub(crate) device: String,
+    /// CTranslate2's name of the arithmetic.
+    pub(crate) compute_type: String,
+}
+
+impl Default for TranscribeSettings {
+    fn default() -> Self {
+        Self {
+            model: "base".to_owned(),
+            language: None,
+            beam_size: 5,
+            threads: 0,
+            device: "cpu".to_owned(),
+            compute_type: "default".to_owned(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file and lays the global flags over it.
+    pub(crate) fn resolve(global: &GlobalArguments) -> Result<Self, Problem> {
+        let file = read(global.config.as_deref())?;
+        let data_dir = global.data_dir.clone().or(file.data_dir);
+        Ok(Self {
+            data_dir: data_dir.unwrap_or_else(|| PathBuf::from("podrun-data")),
+            feeds: file.feeds.unwrap_or_else(|| PathBuf::from("feeds")),
+            http: file.http,
+            politeness: file.politeness,
+            fetch: file.fetch,
+            transcribe: file.transcribe,
+        })
+    }
+}
+
+fn read(named: Option<&Path>) -> Result<File, Problem> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(File::default());
+        }
+        Err(error) => {
+            return Err(Problem::preflight(format!(
+                "cannot read the settings file {}: {error}",
+                path.display()
+            ))
+            .hint("name an existing file with --config, or leave the option out"));
+        }
+    };
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| {
+            1 + text[..span.start].matches('\n').count()
+        });
+        Problem::preflight(format!(
+            "{}, line {line}: {}",
+            path.display(),
+            error.message()
+        ))
+        .hint("the README lists every setting")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn global(config: &Path) -> GlobalArguments {
+        GlobalArguments {
+            data_dir: None,
+            config: Some(config.to_owned()),
+            quiet: false,
+            json: false,
+            verbose: 0,
+        }
+    }
+
+    fn resolve(text: &str) -> Result<Settings, Problem> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Settings::resolve(&global(file.path()))
+    }
+
+    #[test]
+    fn a_misspelt_key_names_its_line() {
+        let problem = resolve("data_dir = \"x\"\n[fetch]\nconcurency = 3\n").unwrap_err();
+        assert!(problem.message.contains("line 3"), "{problem}");
+        assert!(problem.message.contains("concurency"), "{problem}");
+    }
+
+    #[test]
+    fn the_file_replaces_only_what_it_names() {
+        let settings = resolve("data_dir = \"elsewhere\"\n[transcribe]\nmodel = \"small\"\n").unwrap();
+        assert_eq!(settings.data_dir, Path::new("elsewhere"));
+        assert_eq!(settings.transcribe.model, "small");
+        assert_eq!(settings.transcribe.beam_size, 5);
+        assert_eq!(settings.feeds, Path::new("feeds"));
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let problem = Settings::resolve(&global(Path::new("/no/such/podrun.toml"))).unwrap_err();
+        assert!(problem.hint.is_some());
+    }
+}

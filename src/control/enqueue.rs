@@ -1,0 +1,157 @@
+//! From candidates to queued messages: what is missing, at most so many, each once.
+//!
+//! The stores say what exists, the checkpoints what was given up; the queue is only the means. So a
+//! lost database costs nothing but the reasons of old failures, and a lost queue costs nothing.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::{Stream, StreamExt, TryStreamExt};
+
+use super::ControlError;
+use crate::checkpoint::{Checkpoints, Reopen, Subject, state};
+use crate::domain::{EpisodeId, Job, job};
+use crate::queue::{NewMessage, Queue};
+use crate::runtime::clock::Clock;
+
+/// How many candidates are looked at in one go.
+const PAGE: usize = 500;
+/// How many store look-ups are under way at the same time.
+const LOOK_UPS: usize = 16;
+
+/// Tells whether a job's product exists already.
+pub type IsPresent<J> = dyn Fn(&J) -> BoxFuture<'_, Result<bool, ControlError>> + Send + Sync;
+
+/// Plans one stage's work.
+pub struct Enqueue<'a, J> {
+    /// Who gave what up.
+    pub checkpoints: &'a dyn Checkpoints,
+    /// Where messages go; `None` only looks (`--dry-run`).
+    pub queue: Option<&'a dyn Queue>,
+    /// The store look-up.
+    pub is_present: &'a IsPresent<J>,
+    /// Most episodes to work on.
+    pub limit: Option<u64>,
+    /// What to do about earlier failures.
+    pub reopen: Reopen,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What came of planning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned<J> {
+    /// To work on, in the candidates' order.
+    pub todo: Vec<J>,
+    /// Candidates whose product exists.
+    pub present: u64,
+    /// Candidates that were given up earlier and stay so.
+    pub given_up: u64,
+    /// Whether the limit ended the search, so that there may be more.
+    pub limited: bool,
+}
+
+impl<J> Planned<J> {
+    fn remaining(&self, limit: Option<u64>) -> usize {
+        let left = limit.map_or(u64::MAX, |limit| {
+            limit.saturating_sub(self.todo.len() as u64)
+        });
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+}
+
+impl<J: Job> Enqueue<'_, J> {
+    /// Goes through the candidates until the limit is reached or they end. Memory grows with what
+    /// is to do, not with what is done.
+    pub async fn run(
+        &self,
+        candidates: impl Stream<Item = Result<J, ControlError>> + Send,
+    ) -> Result<Planned<J>, ControlError> {
+        let mut planned = Planned {
+            todo: Vec::new(),
+            present: 0,
+            given_up: 0,
+            limited: false,
+        };
+        let looked_up = candidates
+            .map_ok(|job| async move {
+                let is_present = (self.is_present)(&job).await?;
+                Ok((job, is_present))
+            })
+            .try_buffered(LOOK_UPS);
+        futures::pin_mut!(looked_up);
+        loop {
+            let room = planned.remaining(self.limit).min(PAGE);
+            if room == 0 {
+                planned.limited = looked_up.next().await.is_some();
+                return Ok(planned);
+            }
+            let mut missing = Vec::new();
+            while missing.len() < room {
+                match looked_up.try_next().await? {
+                    Some((_, true)) => planned.present += 1,
+                    Some((job, false)) => missing.push(job),
+                    None => {
+                        self.admit(missing, &mut planned).await?;
+                        return Ok(planned);
+                    }
+                }
+            }
+            self.admit(missing, &mut planned).await?;
+        }
+    }
+
+    /// Sorts out what was given up, and queues the rest.
+    async fn admit(&self, missing: Vec<J>, planned: &mut Planned<J>) -> Result<(), ControlError> {
+        let workable = self.workable(&missing).await?;
+        planned.given_up += (missing.len() - workable.len()) as u64;
+        let workable: std::collections::HashSet<_> = workable.into_iter().collect();
+        let jobs: Vec<J> = missing
+            .into_iter()
+            .filter(|job| workable.contains(job.episode()))
+            .collect();
+        if let Some(queue) = self.queue {
+            let messages: Vec<_> = jobs.iter().map(message).collect();
+            queue.send(&messages).await?;
+        }
+        planned.todo.extend(jobs);
+        Ok(())
+    }
+
+    async fn workable(&self, jobs: &[J]) -> Result<Vec<EpisodeId>, ControlError> {
+        let subjects: Vec<_> = jobs.iter().map(subject).collect();
+        if self.queue.is_some() {
+            let planned = self.checkpoints.plan(&subjects, self.reopen).await?;
+            return Ok(planned.into_iter().map(|subject| subject.episode).collect());
+        }
+        let mut workable = Vec::new();
+        for subject in subjects {
+            if self.would_be_workable(&subject).await? {
+                workable.push(subject.episode);
+            }
+        }
+        Ok(workable)
+    }
+
+    async fn would_be_workable(&self, subject: &Subject) -> Result<bool, ControlError> {
+        let Some(record) = self.checkpoints.get(subject).await? else {
+            return Ok(true);
+        };
+        let reopened = state::plan(&record, self.reopen, self.clock.now());
+        Ok(state::is_workable(reopened.as_ref().unwrap_or(&record)))
+    }
+}
+
+fn subject<J: Job>(job: &J) -> Subject {
+    Subject {
+        stage: J::STAGE,
+        episode: job.episode().clone(),
+    }
+}
+
+fn message<J: Job>(job: &J) -> NewMessage {
+    NewMessage {
+        dedup_id: job.episode().to_string(),
+        body: job::encode(job),
+    }
+}
