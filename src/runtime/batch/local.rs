@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -66,7 +66,9 @@ impl LocalJobRunner {
 
 impl fmt::Debug for LocalJobRunner {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("LocalJobRunner").finish_non_exhaustive()
+        formatter
+            .debug_struct("LocalJobRunner")
+            .finish_non_exhaustive()
     }
 }
 

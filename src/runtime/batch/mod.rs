@@ -8,7 +8,7 @@ use crate::domain::StageName;
 
 pub mod local;
 
-// pub use local::LocalJobRunner;
+pub use local::LocalJobRunner;
 
 /// What a runner guarantees: a submitted job drains its stage's queue with up to `workers` workers
 /// and ends when the queue is drained or the job is cancelled. Which episodes succeeded stands in

@@ -44,7 +44,11 @@ impl<S: Stage> Worker<S> {
             }
         };
         let episode = job.episode().clone();
-        if self.scope.as_ref().is_some_and(|scope| !scope.contains(&episode)) {
+        if self
+            .scope
+            .as_ref()
+            .is_some_and(|scope| !scope.contains(&episode))
+        {
             let rest = Settlement::Again(OUT_OF_SCOPE_REST);
             return self.settle(&delivery.receipt, rest).await;
         }
@@ -65,7 +69,8 @@ impl<S: Stage> Worker<S> {
             Acquired::Busy(until) => {
                 let rest = (until - self.clock.now()).to_std().unwrap_or_default();
                 let rest = rest + rand::rng().random_range(Duration::ZERO..Duration::from_secs(1));
-                self.settle(&delivery.receipt, Settlement::Again(rest)).await
+                self.settle(&delivery.receipt, Settlement::Again(rest))
+                    .await
             }
         }
     }
@@ -103,9 +108,7 @@ impl<S: Stage> Worker<S> {
             Ok(StageOutcome::Done { amount }) => {
                 self.done(&lease, &delivery.receipt, amount, started).await
             }
-            Ok(StageOutcome::AlreadyDone) => {
-                self.done(&lease, &delivery.receipt, 0, started).await
-            }
+            Ok(StageOutcome::AlreadyDone) => self.done(&lease, &delivery.receipt, 0, started).await,
             Ok(StageOutcome::Interrupted) => self.release(&lease, &delivery.receipt).await,
             Ok(StageOutcome::Failed(failure)) => self.failed(&lease, &delivery, failure).await,
             Err(fatal) => {
@@ -143,7 +146,8 @@ impl<S: Stage> Worker<S> {
             stage: lease.subject.stage,
             episode: lease.subject.episode.clone(),
         });
-        self.settle(receipt, Settlement::Again(Duration::ZERO)).await
+        self.settle(receipt, Settlement::Again(Duration::ZERO))
+            .await
     }
 
     async fn failed(

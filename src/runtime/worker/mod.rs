@@ -33,8 +33,8 @@ use crate::runtime::clock::Clock;
 use crate::runtime::retry::RetryPolicy;
 use crate::runtime::telemetry::{Event, Observer};
 
-pub use outcome::StageOutcome;
-pub use stage::{FatalError, LeaseCheck, Stage, WorkContext};
+pub use outcome::{FatalError, StageOutcome};
+pub use stage::{LeaseCheck, Stage, WorkContext};
 
 /// How a worker behaves.
 #[derive(Debug, Clone)]
@@ -107,7 +107,9 @@ impl Scope {
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, HashSet<EpisodeId>> {
-        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unsettled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,7 +144,10 @@ enum Pause {
 impl<S: Stage> Worker<S> {
     /// Works until the queue is drained, patience runs out, or `shutdown` is cancelled. Returns
     /// only when every episode it took is settled or handed back.
-    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) -> Result<WorkerEnd, FatalError> {
+    pub async fn run(
+        self: Arc<Self>,
+        shutdown: CancellationToken,
+    ) -> Result<WorkerEnd, FatalError> {
         let mut tasks = JoinSet::new();
         // A fatal failure of one episode stops the others as a signal would.
         let stop = shutdown.child_token();
@@ -240,7 +245,10 @@ impl<S: Stage> Worker<S> {
             };
             let records = self.checkpoints.list(&filter, None, LOOK_AT).await?;
             let now = self.clock.now();
-            let first = records.iter().map(|record| record.until.unwrap_or(now)).min();
+            let first = records
+                .iter()
+                .map(|record| record.until.unwrap_or(now))
+                .min();
             due = due.into_iter().chain(first).min();
         }
         Ok(due)
@@ -268,4 +276,16 @@ fn flatten(
     joined: Result<Result<(), FatalError>, tokio::task::JoinError>,
 ) -> Result<(), FatalError> {
     joined.unwrap_or_else(|error| Err(FatalError::new(format!("a worker task ended: {error}"))))
+}
+
+impl From<crate::queue::QueueError> for FatalError {
+    fn from(error: crate::queue::QueueError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<crate::checkpoint::CheckpointError> for FatalError {
+    fn from(error: crate::checkpoint::CheckpointError) -> Self {
+        Self::new(error.to_string())
+    }
 }
