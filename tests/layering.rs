@@ -1,0 +1,149 @@
+//! Reads the sources and fails on an import that breaks the architecture:
+//! domain <- ports <- adapters; stages see ports; one composition root names adapters.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Adapters and the one file that defines each. Their folder's `mod.rs` may re-export them.
+const ADAPTERS: &[(&str, &str)] = &[
+    ("SqliteQueue", "src/queue/sqlite.rs"),
+    ("MemoryQueue", "src/queue/memory.rs"),
+    ("SqliteCheckpoints", "src/checkpoint/sqlite.rs"),
+    ("MemoryCheckpoints", "src/checkpoint/memory.rs"),
+    ("SqliteHostWindows", "src/politeness/sqlite.rs"),
+    ("MemoryHostWindows", "src/politeness/memory.rs"),
+    ("SqliteMetrics", "src/runtime/telemetry/sqlite.rs"),
+    ("MemoryMetrics", "src/runtime/telemetry/metric.rs"),
+    ("DirectoryBlobStore", "src/runtime/blob/directory.rs"),
+    ("MemoryBlobStore", "src/runtime/blob/memory.rs"),
+    ("LocalJobRunner", "src/runtime/batch/local.rs"),
+    ("Ct2Engine", "src/transcribe/ct2.rs"),
+    ("ScriptedEngine", "src/transcribe/scripted.rs"),
+];
+
+const COMPOSITION_ROOT: &str = "cli/src/wire.rs";
+
+struct Source {
+    path: String,
+    /// The program text: no comments, no unit tests.
+    code: String,
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    walk(&root.join(folder), &mut files);
+    assert!(!files.is_empty(), "no sources under {folder}");
+    files
+        .into_iter()
+        .map(|file| Source {
+            path: file.strip_prefix(root).unwrap().to_str().unwrap().to_owned(),
+            code: program_text(&fs::read_to_string(&file).unwrap()),
+        })
+        .collect()
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Unit tests stand at the end of a file, so the text up to them is the program.
+fn program_text(text: &str) -> String {
+    let program = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+    program
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn is_test_kit(path: &str) -> bool {
+    path.ends_with("conformance.rs") || path.contains("/conformance/") || path.ends_with("flaky.rs")
+}
+
+fn report(offences: &[String]) {
+    assert!(offences.is_empty(), "\n{}", offences.join("\n"));
+}
+
+#[test]
+fn the_domain_imports_nothing_of_ours() {
+    let offends = |line: &&str| line.contains("crate::") && !line.contains("crate::domain");
+    let offences: Vec<_> = sources("src/domain")
+        .iter()
+        .flat_map(|source| {
+            let lines = source.code.lines().filter(offends);
+            lines.map(|line| format!("{}: {line}", source.path)).collect::<Vec<_>>()
+        })
+        .collect();
+    report(&offences);
+}
+
+#[test]
+fn only_the_composition_root_names_adapters() {
+    let mut offences = Vec::new();
+    for source in sources("src").iter().chain(&sources("cli/src")) {
+        if source.path == COMPOSITION_ROOT || is_test_kit(&source.path) {
+            continue;
+        }
+        for (name, home) in ADAPTERS {
+            let folder = home.rsplit_once('/').unwrap().0;
+            let may = source.path == *home || source.path == format!("{folder}/mod.rs");
+            if !may && source.code.contains(name) {
+                offences.push(format!("{} names {name}", source.path));
+            }
+        }
+    }
+    report(&offences);
+}
+
+#[test]
+fn every_listed_adapter_exists() {
+    let sources = sources("src");
+    for (name, home) in ADAPTERS {
+        let source = sources.iter().find(|source| source.path == *home);
+        let source = source.unwrap_or_else(|| panic!("{home} is gone; mend the list"));
+        assert!(source.code.contains(&format!("struct {name}")), "{home} has no {name}");
+    }
+}
+
+#[test]
+fn drivers_stay_in_their_adapters() {
+    let homes: &[(&str, &[&str])] = &[
+        ("rusqlite", &["src/runtime/sqlite", "sqlite.rs"]),
+        ("ct2rs", &["src/transcribe/ct2.rs"]),
+        ("hf_hub", &["src/transcribe/model"]),
+        ("feed_rs", &["src/feeds/parse"]),
+        ("reqwest", &["src/runtime/http/"]),
+    ];
+    let mut offences = Vec::new();
+    for source in sources("src").iter().chain(&sources("cli/src")) {
+        for (driver, homes) in homes {
+            let is_home = homes.iter().any(|home| source.path.contains(home));
+            if !is_home && source.code.contains(&format!("{driver}::")) {
+                offences.push(format!("{} uses {driver}", source.path));
+            }
+        }
+    }
+    report(&offences);
+}
+
+#[test]
+fn the_library_reads_no_environment_and_never_exits() {
+    let banned = ["env::var", "process::exit", "clap::", "indicatif::"];
+    let mut offences = Vec::new();
+    for source in sources("src") {
+        for word in banned {
+            if source.code.contains(word) {
+                offences.push(format!("{} uses {word}", source.path));
+            }
+        }
+    }
+    report(&offences);
+}
