@@ -8,16 +8,20 @@ pub use status::{StatusReport, status};
 
 use crate::checkpoint::CheckpointError;
 use crate::queue::QueueError;
-use crate::runtime::blob::BlobError;
+use crate::raw::RawError;
 use crate::runtime::telemetry::MetricsError;
+use crate::stage::StageError;
 
 /// A failed operator's step: one of the stores it looks at.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// An object store.
+    /// The raw store.
     #[error(transparent)]
-    Blob(#[from] BlobError),
+    Raw(#[from] RawError),
+    /// The stage store.
+    #[error(transparent)]
+    Stage(#[from] StageError),
     /// A queue.
     #[error(transparent)]
     Queue(#[from] QueueError),

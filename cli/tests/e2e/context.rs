@@ -39,7 +39,7 @@ impl Context {
         };
         context.write(
             "podrun.toml",
-            "[politeness]\ndefault = 8\nspacing_ms = 0\n",
+            "[http]\nallow_private_addresses = true\n\n[politeness]\ndefault_limit = 8\nstart_spacing_ms = 0\n",
         );
         context
     }

@@ -1,0 +1,410 @@
+//! `podrun fetch`
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::StreamExt;
+use podrun::checkpoint::Reopen;
+use podrun::control::{ControlError, Enqueue, Planned};
+use podrun::domain::{FetchJob, StageName};
+use podrun::feeds::catalog::Catalog;
+use podrun::feeds::crawl::{CrawlOptions, CrawledFeed, Crawler};
+use podrun::fetch::{FetchConfig, FetchStage};
+use podrun::manifest::Manifest;
+use podrun::runtime::http::SafeUrl;
+use podrun::runtime::telemetry::{Event, Observer};
+use podrun::runtime::worker::{Scope, Worker, WorkerConfig};
+use serde::Serialize;
+
+use super::run::{Counting, StageSummary};
+use crate::args::{FetchArguments, GlobalArguments};
+use crate::exit::{Code, Problem};
+use crate::output::{self, text};
+use crate::settings::Settings;
+use crate::signals::Shutdown;
+use crate::wire::{self, Stores};
+
+/// The result of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct FetchSummary {
+    #[serde(flatten)]
+    pub(crate) run: StageSummary,
+    /// Whether nothing was changed.
+    dry_run: bool,
+    /// Episodes that this run works on.
+    planned: u64,
+    /// Episodes of the manifest that are in the raw store already.
+    present: u64,
+    /// Episodes that failed for good in an earlier run; `--retry-failed` tries them again.
+    given_up: u64,
+    /// Whether the limit left episodes for a later run.
+    more: bool,
+    /// The manifest that was written or read.
+    manifest: Option<String>,
+    feeds: usize,
+    failed_feeds: Vec<String>,
+    /// With `--dry-run`: the episodes that would be fetched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    would_fetch: Vec<WouldFetch>,
+}
+
+/// One line of a dry run.
+#[derive(Debug, Serialize)]
+struct WouldFetch {
+    episode: String,
+    title: String,
+    url: String,
+    bytes: Option<u64>,
+}
+
+pub(crate) async fn run(
+    global: &GlobalArguments,
+    mut settings: Settings,
+    options: &FetchArguments,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Code> {
+    if let Some(feeds) = &options.feeds {
+        settings.feeds.clone_from(feeds);
+    }
+    if let Some(concurrency) = options.concurrency {
+        settings.fetch.concurrency = concurrency;
+    }
+    let observer = Counting::new(output::observer(global));
+    let summary = fetch(&settings, options, observer, shutdown).await?;
+    output::print_result(global, &summary, || summary.text(options))?;
+    Ok(summary.code(shutdown))
+}
+
+/// The whole of `podrun fetch`, for the demo too.
+pub(crate) async fn fetch(
+    settings: &Settings,
+    options: &FetchArguments,
+    observer: Arc<Counting>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<FetchSummary> {
+    let started = Instant::now();
+    let source = Source::read(settings, options)?;
+    let stores = if options.dry_run {
+        Stores::open_existing(settings).await?
+    } else {
+        Stores::open(settings).await?
+    };
+    let crawl = tokio::select! {
+        episodes = source.episodes(settings, &stores, &observer) => Some(episodes?),
+        () = shutdown.token.cancelled() => None,
+    };
+    let Some(crawl) = crawl else {
+        return Ok(FetchSummary::interrupted(options, started));
+    };
+    let manifest = match options.dry_run {
+        true => crawl.file.clone(),
+        false => crawl.keep(&stores).await?,
+    };
+    let planned = plan(&stores, options, crawl.manifest).await?;
+    let mut summary = FetchSummary {
+        run: StageSummary::idle(StageName::Fetch, started),
+        dry_run: options.dry_run,
+        planned: planned.todo.len() as u64,
+        present: planned.present,
+        given_up: planned.given_up,
+        more: planned.limited,
+        manifest,
+        feeds: crawl.feeds,
+        failed_feeds: crawl.failed_feeds,
+        would_fetch: Vec::new(),
+    };
+    if options.dry_run {
+        summary.would_fetch = planned.todo.iter().map(would_fetch).collect();
+    } else if !planned.todo.is_empty() {
+        let scope = planned.todo.into_iter().map(|job| job.episode.id);
+        let scope = Some(Arc::new(Scope::new(scope)));
+        summary.run = drain(settings, &stores, observer, shutdown, scope, summary.planned, started).await?;
+    }
+    Ok(summary)
+}
+
+/// Fetches what is queued: the episodes in `scope`, or everything.
+pub(crate) async fn drain(
+    settings: &Settings,
+    stores: &Stores,
+    observer: Arc<Counting>,
+    shutdown: &Shutdown,
+    scope: Option<Arc<Scope>>,
+    episodes: u64,
+    started: Instant,
+) -> anyhow::Result<StageSummary> {
+    let stage = StageName::Fetch;
+    observer.event(&Event::StageStarted { stage, episodes });
+    let worker = Worker {
+        stage: Arc::new(FetchStage {
+            raw: stores.raw.clone(),
+            client: wire::http_client(settings)?,
+            gate: Arc::new(stores.throttle(settings)),
+            observer: observer.clone(),
+            config: FetchConfig {
+                max_bytes: settings.fetch.max_episode_mib << 20,
+                ..FetchConfig::default()
+            },
+            metrics: Arc::clone(&stores.metrics),
+            clock: Arc::clone(&stores.clock),
+        }),
+        queue: Arc::clone(&stores.fetch_queue),
+        checkpoints: Arc::clone(&stores.checkpoints),
+        observer: observer.clone(),
+        clock: Arc::clone(&stores.clock),
+        owner: stores.owner.clone(),
+        config: WorkerConfig {
+            slots: usize::from(settings.fetch.concurrency),
+            ..WorkerConfig::default()
+        },
+        scope,
+    };
+    let end = wire::run_worker(worker, stage, &shutdown.token).await?;
+    observer.event(&Event::StageEnded { stage });
+    Ok(StageSummary::new(stage, observer.tally(), &end, started))
+}
+
+/// Where the episodes come from; checked before anything is opened.
+enum Source {
+    Catalog(Catalog),
+    File(std::path::PathBuf),
+}
+
+/// The episodes that may be fetched, and how they were found.
+struct Crawl {
+    manifest: Manifest,
+    /// Of a manifest that was read.
+    file: Option<String>,
+    feeds: usize,
+    failed_feeds: Vec<String>,
+}
+
+impl Source {
+    fn read(settings: &Settings, options: &FetchArguments) -> anyhow::Result<Self> {
+        if let Some(path) = &options.manifest {
+            return Ok(Self::File(path.clone()));
+        }
+        let catalog = Catalog::read(&settings.feeds).map_err(|error| {
+            Problem::preflight(error).hint(
+                "tier files are tier1_feeds.yaml and so on; name their folder with --feeds DIR",
+            )
+        })?;
+        Ok(Self::Catalog(catalog))
+    }
+
+    async fn episodes(
+        &self,
+        settings: &Settings,
+        stores: &Stores,
+        observer: &Arc<Counting>,
+    ) -> anyhow::Result<Crawl> {
+        match self {
+            Self::File(path) => read_manifest(path),
+            Self::Catalog(catalog) => crawl(catalog, settings, stores, observer).await,
+        }
+    }
+}
+
+/// A manifest from a file, without a crawl.
+pub(super) fn read_manifest_rows(path: &Path) -> anyhow::Result<Manifest> {
+    let read = podrun::manifest::store::read_file(path).map_err(Problem::preflight)?;
+    for warning in &read.warnings {
+        tracing::warn!(manifest = %path.display(), "{warning}");
+    }
+    Ok(read.manifest)
+}
+
+fn read_manifest(path: &Path) -> anyhow::Result<Crawl> {
+    Ok(Crawl {
+        manifest: read_manifest_rows(path)?,
+        file: Some(path.display().to_string()),
+        feeds: 0,
+        failed_feeds: Vec::new(),
+    })
+}
+
+async fn crawl(
+    catalog: &Catalog,
+    settings: &Settings,
+    stores: &Stores,
+    observer: &Arc<Counting>,
+) -> anyhow::Result<Crawl> {
+    let fetcher = podrun::feeds::http::HttpFeedFetcher::new(
+        wire::http_client(settings)?,
+        Arc::new(stores.throttle(settings)),
+    );
+    let crawler = Crawler::new(
+        Arc::new(fetcher),
+        observer.clone(),
+        Arc::clone(&stores.clock),
+        CrawlOptions {
+            concurrency: usize::from(settings.fetch.crawl_concurrency),
+            ..CrawlOptions::default()
+        },
+    );
+    let crawled = crawler.crawl(catalog).await;
+    let failed = crawled.iter().filter(|feed| feed.outcome.is_err());
+    let failed_feeds = failed.map(|feed| feed.entry.slug.to_string()).collect();
+    Ok(Crawl {
+        feeds: crawled.len(),
+        failed_feeds,
+        file: None,
+        manifest: manifest(crawled),
+    })
+}
+
+fn manifest(crawled: Vec<CrawledFeed>) -> Manifest {
+    let feeds = crawled.into_iter().filter_map(|feed| {
+        let parsed = feed.outcome.ok()?;
+        Some((feed.entry.tier, parsed.episodes))
+    });
+    Manifest::interleaved(feeds)
+}
+
+impl Crawl {
+    /// Writes the manifest of a crawl into the manifests store; one that was read stays where it is.
+    async fn keep(&self, stores: &Stores) -> anyhow::Result<Option<String>> {
+        if self.file.is_some() || self.manifest.rows().is_empty() {
+            return Ok(self.file.clone());
+        }
+        let today = stores.clock.now().date_naive();
+        let key = podrun::manifest::store::write(&*stores.manifests, &self.manifest, today).await?;
+        Ok(Some(stores.manifests.location(&key.to_string())))
+    }
+}
+
+async fn plan(
+    stores: &Stores,
+    options: &FetchArguments,
+    manifest: Manifest,
+) -> anyhow::Result<Planned<FetchJob>> {
+    let raw = &stores.raw;
+    let enqueue = Enqueue {
+        checkpoints: &*stores.checkpoints,
+        queue: (!options.dry_run).then_some(&*stores.fetch_queue),
+        is_present: &|job: &FetchJob| {
+            Box::pin(async move { Ok(raw.is_complete(&job.episode.id).await?) })
+        },
+        limit: options.limit,
+        reopen: reopen(options.retry_failed),
+        clock: Arc::clone(&stores.clock),
+    };
+    let jobs = manifest.into_rows().into_iter().map(|row| {
+        Ok::<_, ControlError>(FetchJob {
+            episode: row.episode,
+        })
+    });
+    Ok(enqueue.run(futures::stream::iter(jobs).boxed()).await?)
+}
+
+pub(super) fn reopen(retry_failed: bool) -> Reopen {
+    match retry_failed {
+        true => Reopen::AllFailed,
+        false => Reopen::Exhausted,
+    }
+}
+
+fn would_fetch(job: &FetchJob) -> WouldFetch {
+    let episode = &job.episode;
+    WouldFetch {
+        episode: episode.id.to_string(),
+        title: episode.title.clone(),
+        url: SafeUrl::from_text(&episode.enclosure.url).to_string(),
+        bytes: episode.enclosure.length.filter(|length| *length > 0),
+    }
+}
+
+impl FetchSummary {
+    fn interrupted(options: &FetchArguments, started: Instant) -> Self {
+        let mut run = StageSummary::idle(StageName::Fetch, started);
+        run.interrupted = true;
+        Self {
+            run,
+            dry_run: options.dry_run,
+            planned: 0,
+            present: 0,
+            given_up: 0,
+            more: false,
+            manifest: None,
+            feeds: 0,
+            failed_feeds: Vec::new(),
+            would_fetch: Vec::new(),
+        }
+    }
+
+    /// Failed feeds make a run partial, as failed episodes do.
+    pub(crate) fn code(&self, shutdown: &Shutdown) -> Code {
+        match self.run.code(shutdown) {
+            Code::Done if !self.failed_feeds.is_empty() => Code::Partial,
+            code => code,
+        }
+    }
+
+    fn text(&self, options: &FetchArguments) -> String {
+        let mut lines = String::new();
+        if self.feeds > 0 {
+            lines += &format!("crawled {}", text::count(self.feeds as u64, "feed"));
+            if !self.failed_feeds.is_empty() {
+                lines += &format!(", {} failed: ", self.failed_feeds.len());
+                lines += &self.failed_feeds.join(", ");
+            }
+            lines.push('\n');
+        }
+        if self.dry_run {
+            lines += &self.dry_run_text(options);
+        } else {
+            if let Some(manifest) = &self.manifest {
+                lines += &format!("manifest: {manifest}\n");
+            }
+            if self.planned == 0 && !self.run.interrupted {
+                lines += "nothing to fetch\n";
+            } else {
+                lines += &self.run.text("podrun fetch");
+            }
+        }
+        if self.present > 0 {
+            lines += &format!("{} in the raw store already\n", text::count(self.present, "episode"));
+        }
+        if self.given_up > 0 {
+            lines += &format!(
+                "{} failed for good in an earlier run; --retry-failed tries again\n",
+                text::count(self.given_up, "episode")
+            );
+        }
+        if self.more {
+            lines += "there are more; run it again for the next ones\n";
+        }
+        lines
+    }
+
+    fn dry_run_text(&self, options: &FetchArguments) -> String {
+        let mut lines = String::new();
+        let mut hosts = BTreeMap::<String, (u64, u64)>::new();
+        for would in &self.would_fetch {
+            let size = would.bytes.map_or_else(|| "?".to_owned(), text::bytes);
+            lines += &format!(
+                "would fetch {} ({size}) {}\n",
+                text::printable(&would.episode),
+                text::short(&would.title, 60)
+            );
+            let host = would.url.split('/').nth(2).unwrap_or("?").to_owned();
+            let entry = hosts.entry(host).or_default();
+            entry.0 += 1;
+            entry.1 += would.bytes.unwrap_or(0);
+        }
+        for (host, (episodes, bytes)) in hosts {
+            let (episodes, bytes) = (text::count(episodes, "episode"), text::bytes(bytes));
+            lines += &format!("host {}: {episodes}, {bytes} claimed\n", text::printable(&host));
+        }
+        if self.would_fetch.is_empty() {
+            lines += "dry run: nothing to fetch\n";
+        } else {
+            let episodes = text::count(self.planned, "episode");
+            let limit = options.limit.map_or(String::new(), |n| format!(" (limit {n})"));
+            lines += &format!("dry run: would fetch {episodes}{limit}; nothing was changed\n");
+        }
+        lines
+    }
+}

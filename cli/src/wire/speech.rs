@@ -1,0 +1,77 @@
+//! The speech engine of this build: Whisper on CTranslate2.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use podrun::runtime::telemetry::{Ignore, Observer};
+use podrun::transcribe::ct2::{Ct2Config, Ct2Engine};
+use podrun::transcribe::model::{HubConfig, ModelSource};
+use podrun::transcribe::thread::{EngineHandle, EngineThread};
+use podrun::transcribe::tokenizer::Tokenizer;
+
+use crate::exit::Problem;
+use crate::settings::TranscribeSettings;
+
+/// A model that was named; checked as far as that goes without a network.
+pub(crate) type Model = ModelSource;
+
+/// A loaded model. Dropping it ends its thread.
+#[derive(Debug)]
+pub(crate) struct Speech {
+    thread: EngineThread,
+    tokenizer: Arc<Tokenizer>,
+}
+
+impl Speech {
+    /// A way to ask the engine.
+    pub(crate) fn handle(&self) -> EngineHandle {
+        self.thread.handle()
+    }
+
+    /// The model's vocabulary.
+    pub(crate) fn tokenizer(&self) -> Arc<Tokenizer> {
+        Arc::clone(&self.tokenizer)
+    }
+}
+
+/// Checks the model's name, or its folder, before anything else happens.
+pub(crate) fn check(settings: &TranscribeSettings) -> Result<Model, Problem> {
+    let source = ModelSource::parse(&settings.model).map_err(Problem::preflight)?;
+    if let ModelSource::Directory(_) = &source {
+        source
+            .fetch(&hub_config(), &Ignore)
+            .map_err(Problem::preflight)?;
+    }
+    Ok(source)
+}
+
+/// Downloads the model where that is needed, and loads it. Blocks.
+pub(crate) fn load(
+    source: &Model,
+    settings: &TranscribeSettings,
+    observer: &dyn Observer,
+) -> Result<Speech, Problem> {
+    let files = source
+        .fetch(&hub_config(), observer)
+        .map_err(Problem::preflight)?;
+    let tokenizer = Tokenizer::from_file(&files.tokenizer()).map_err(Problem::preflight)?;
+    let config = ct2_config(settings)?;
+    let thread =
+        EngineThread::start(move || Ct2Engine::load(&files, &config)).map_err(Problem::preflight)?;
+    Ok(Speech {
+        thread,
+        tokenizer: Arc::new(tokenizer),
+    })
+}
+
+/// The variables that every tool of the hub reads.
+fn hub_config() -> HubConfig {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let home = || variable("HF_HOME").map(|home| Path::new(&home).join("hub"));
+    HubConfig {
+        endpoint: variable("HF_ENDPOINT"),
+        cache_dir: variable("HF_HUB_CACHE").map(PathBuf::from).or_else(home),
+        token: variable("HF_TOKEN"),
+        ..HubConfig::default()
+    }
+}

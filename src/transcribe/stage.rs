@@ -1,0 +1,331 @@
+//! The transcribe worker's work on one job.
+//!
+//! Order of the writes, each safe to repeat: transcript, subtitles and segments; `kpis.json`, whose
+//! existence says that the rest is complete; `transcript_key` in the episode's `meta.json`; then the
+//! worker advances the checkpoint. A worker that finds `kpis.json` only mends what may be missing
+//! behind it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::decode::DecodeError;
+use super::engine::{MelWindow, SpeechEngine};
+use super::features::{FeatureError, FeatureStream, scan};
+use super::formats::{FinishedTranscript, OutputFormat};
+use super::kpis::{Kpis, Measured, TimedStage, Timings};
+use super::options::TranscribeOptions;
+use super::sequential::{TranscribeError, Transcription, Watch, WindowSource, transcribe};
+use super::source::{BlobSource, MediaBytes};
+use super::thread::EngineHandle;
+use super::tokenizer::Tokenizer;
+use crate::domain::{EpisodeId, Failure, FailureClass, StageKey, StageName, Transcript, TranscribeJob};
+use crate::raw::{EpisodeMeta, RawError, RawStore};
+use crate::runtime::clock::Clock;
+use crate::runtime::telemetry::metric::{AUDIO_SECONDS, TRANSCRIBE_SPEED};
+use crate::runtime::telemetry::{Datum, Event, Metrics, Observer, Unit};
+use crate::runtime::worker::{FatalError, Stage, StageOutcome, WorkContext};
+use crate::stage::{Overwrite, Product, StageError, StageStore};
+
+/// Transcribes episodes of the raw store into the stage store.
+#[derive(Debug)]
+pub struct TranscribeStage {
+    /// Where the audio is.
+    pub raw: RawStore,
+    /// Where transcripts go.
+    pub stage: StageStore,
+    /// The model.
+    pub engine: EngineHandle,
+    /// Its vocabulary.
+    pub tokenizer: Arc<Tokenizer>,
+    /// How to decode.
+    pub options: TranscribeOptions,
+    /// Who watches.
+    pub observer: Arc<dyn Observer>,
+    /// Where figures go.
+    pub metrics: Arc<dyn Metrics>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What hearing an episode gave.
+struct Heard {
+    transcript: Transcript,
+    windows: super::sequential::WindowCounts,
+    timings: Timings,
+    damage: Option<String>,
+}
+
+#[async_trait]
+impl Stage for TranscribeStage {
+    type Job = TranscribeJob;
+
+    async fn process(
+        &self,
+        job: TranscribeJob,
+        context: &WorkContext,
+    ) -> Result<StageOutcome, FatalError> {
+        match self.work(&job.episode, context).await {
+            Ok(outcome) => Ok(outcome),
+            Err(Stop::Failed(failure)) => Ok(StageOutcome::Failed(failure)),
+            Err(Stop::Interrupted) => Ok(StageOutcome::Interrupted),
+            Err(Stop::Fatal(error)) => Err(error),
+        }
+    }
+
+    fn title(_: &TranscribeJob) -> String {
+        String::new()
+    }
+}
+
+/// Why the work on one episode ended early.
+enum Stop {
+    Failed(Failure),
+    Interrupted,
+    Fatal(FatalError),
+}
+
+impl From<RawError> for Stop {
+    fn from(error: RawError) -> Self {
+        match error.is_fatal() {
+            true => Self::Fatal(FatalError::new(error.to_string())),
+            false => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl From<StageError> for Stop {
+    fn from(error: StageError) -> Self {
+        match error.is_fatal() {
+            true => Self::Fatal(FatalError::new(error.to_string())),
+            false => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl TranscribeStage {
+    async fn work(&self, episode: &EpisodeId, context: &WorkContext) -> Result<StageOutcome, Stop> {
+        let transcript_key = StageKey::Transcript(episode).to_string();
+        if self.stage.is_complete(episode).await? {
+            self.raw.set_transcript_key(episode, &transcript_key).await?;
+            return Ok(StageOutcome::AlreadyDone);
+        }
+        let Some((meta, _)) = self.raw.meta(episode).await? else {
+            let problem = format!("{episode} has no audio in the raw store; `podrun fetch` brings it");
+            return Err(Stop::Failed(Failure::new(FailureClass::NotFound, problem)));
+        };
+        let heard = self.hear(meta, context.cancel.clone()).await?;
+        if !context.lease.still_held().await {
+            return Err(Stop::Interrupted);
+        }
+        let amount = (heard.transcript.duration * 1000.0) as u64;
+        self.write(episode, &heard).await?;
+        self.raw.set_transcript_key(episode, &transcript_key).await?;
+        self.measure(&heard).await;
+        Ok(StageOutcome::Done {
+            amount: amount.max(1),
+        })
+    }
+
+    /// Decodes and transcribes on a thread of its own: neither belongs on the async runtime.
+    async fn hear(&self, meta: EpisodeMeta, cancel: CancellationToken) -> Result<Heard, Stop> {
+        let hearing = Hearing {
+            blobs: self.raw.clone(),
+            meta,
+            engine: self.engine.clone(),
+            tokenizer: Arc::clone(&self.tokenizer),
+            options: self.options.clone(),
+            observer: Arc::clone(&self.observer),
+            runtime: Handle::current(),
+            cancel,
+        };
+        tokio::task::spawn_blocking(move || hearing.run())
+            .await
+            .map_err(|error| {
+                let problem = format!("the transcription ended unexpectedly: {error}");
+                Stop::Failed(Failure::new(FailureClass::Engine, problem))
+            })?
+    }
+
+    async fn write(&self, episode: &EpisodeId, heard: &Heard) -> Result<(), Stop> {
+        let finished = FinishedTranscript {
+            episode,
+            transcript: &heard.transcript,
+            model: &self.engine.info().model,
+        };
+        let render = |format: OutputFormat| Bytes::from(format.render(&finished));
+        let kpis = Kpis::new(Measured {
+            episode,
+            transcript: &heard.transcript,
+            windows: heard.windows,
+            timings: &heard.timings,
+            engine: self.engine.info(),
+            options: self.options.to_json(),
+            damaged: heard.damage.is_some(),
+            podrun_version: env!("CARGO_PKG_VERSION"),
+            created_at: self.clock.now(),
+        });
+        let product = Product {
+            transcript: render(OutputFormat::TranscriptJson),
+            vtt: render(OutputFormat::Vtt),
+            segments: render(OutputFormat::SegmentsJsonl),
+            kpis: kpis.render().into(),
+        };
+        match self.stage.put(episode, &product, Overwrite::Never).await {
+            // Somebody else was faster, with the same audio: theirs is as good.
+            Ok(_) | Err(StageError::AlreadyComplete { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Figures are worth a warning, never the episode.
+    async fn measure(&self, heard: &Heard) {
+        let at = self.clock.now();
+        let datum = |name, value, unit| Datum {
+            name,
+            dimension: ("model", self.engine.info().model.clone()),
+            value,
+            unit,
+            at,
+        };
+        let seconds = heard.transcript.duration;
+        let elapsed = heard.timings.total.as_secs_f64().max(1e-3);
+        let data = [
+            datum(AUDIO_SECONDS, seconds, Unit::Seconds),
+            datum(TRANSCRIBE_SPEED, seconds / elapsed, Unit::None),
+        ];
+        if let Err(error) = self.metrics.record(&data).await {
+            tracing::warn!(%error, "cannot record metrics");
+        }
+    }
+}
+
+/// One episode's way through decoder, features and model. Blocks.
+struct Hearing {
+    blobs: RawStore,
+    meta: EpisodeMeta,
+    engine: EngineHandle,
+    tokenizer: Arc<Tokenizer>,
+    options: TranscribeOptions,
+    observer: Arc<dyn Observer>,
+    runtime: Handle,
+    cancel: CancellationToken,
+}
+
+impl Hearing {
+    fn run(mut self) -> Result<Heard, Stop> {
+        let started = Instant::now();
+        let mut timings = Timings::default();
+        let open = || -> std::io::Result<Box<dyn MediaBytes>> {
+            let source = BlobSource::open(
+                self.runtime.clone(),
+                Arc::clone(self.blobs.blobs()),
+                self.meta.audio.key.clone(),
+            )?;
+            Ok(Box::new(source))
+        };
+        let n_mels = self.engine.info().n_mels;
+        let summary = scan(&open, n_mels, &self.cancel).map_err(stop)?;
+        timings.add(TimedStage::Scan, started.elapsed());
+        let duration = summary.duration_s;
+        let damage = summary.damage.clone();
+        let stream = FeatureStream::open(&open, summary, self.cancel.clone()).map_err(stop)?;
+        let mut source = TimedSource {
+            stream,
+            spent: std::time::Duration::ZERO,
+        };
+        let mut watch = Progress {
+            observer: Arc::clone(&self.observer),
+            episode: self.meta.episode(),
+            total_ms: (duration * 1000.0) as u64,
+            cancel: self.cancel.clone(),
+        };
+        let decoding = Instant::now();
+        let transcription = transcribe(
+            &mut self.engine,
+            &self.tokenizer,
+            &mut source,
+            &self.options,
+            &mut watch,
+        )
+        .map_err(|error| self.transcribe_stop(error))?;
+        timings.add(TimedStage::Decode, source.spent);
+        timings.add(TimedStage::Generate, decoding.elapsed().saturating_sub(source.spent));
+        timings.total = started.elapsed();
+        let Transcription { windows, .. } = transcription;
+        Ok(Heard {
+            windows,
+            transcript: transcription.into_transcript(duration),
+            timings,
+            damage,
+        })
+    }
+
+    fn transcribe_stop(&self, error: TranscribeError) -> Stop {
+        let class = match &error {
+            TranscribeError::Cancelled => return Stop::Interrupted,
+            _ if self.cancel.is_cancelled() => return Stop::Interrupted,
+            TranscribeError::Source(_) => FailureClass::Undecodable,
+            _ => FailureClass::Engine,
+        };
+        Stop::Failed(Failure::new(class, error.to_string()))
+    }
+}
+
+fn stop(error: FeatureError) -> Stop {
+    let class = match &error {
+        FeatureError::Cancelled => return Stop::Interrupted,
+        // The store failed, not the file.
+        FeatureError::Decode(DecodeError::Read(_)) => FailureClass::Storage,
+        _ => FailureClass::Undecodable,
+    };
+    Stop::Failed(Failure::new(class, error.to_string()))
+}
+
+/// Windows of a file, and the time spent on making them.
+struct TimedSource {
+    stream: FeatureStream,
+    spent: std::time::Duration,
+}
+
+impl WindowSource for TimedSource {
+    type Error = FeatureError;
+
+    fn content_frames(&self) -> usize {
+        usize::try_from(self.stream.content_frames()).unwrap_or(usize::MAX)
+    }
+
+    fn window(&mut self, seek: usize) -> Result<Arc<MelWindow>, FeatureError> {
+        let started = Instant::now();
+        let window = self.stream.window(seek as u64)?;
+        self.spent += started.elapsed();
+        Ok(Arc::new(window))
+    }
+}
+
+/// Tells how far it is, and whether to go on.
+struct Progress {
+    observer: Arc<dyn Observer>,
+    episode: EpisodeId,
+    total_ms: u64,
+    cancel: CancellationToken,
+}
+
+impl Watch for Progress {
+    fn progress(&mut self, seconds: f64) {
+        self.observer.event(&Event::EpisodeProgress {
+            stage: StageName::Transcribe,
+            episode: self.episode.clone(),
+            done: (seconds * 1000.0) as u64,
+            total: Some(self.total_ms),
+        });
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+}
