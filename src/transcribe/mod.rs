@@ -1,3 +1,8 @@
 //! From audio to text: decode, resample, log-mel, speech engine, transcript files.
 
+pub mod decode;
 pub mod engine;
+pub mod features;
+pub mod mel;
+pub mod resample;
+pub mod source;
