@@ -44,6 +44,8 @@ pub enum FailureClass {
     Empty,
     /// The body is a page, a playlist, a text: no audio.
     NotAudio,
+    /// The body is no feed, or one without a single episode.
+    NotAFeed,
     /// Over the size or time cap.
     TooLarge,
     /// The audio cannot be decoded.
@@ -94,6 +96,7 @@ impl FailureClass {
             | Self::Redirect
             | Self::BadUrl
             | Self::NotAudio
+            | Self::NotAFeed
             | Self::TooLarge
             | Self::Undecodable
             | Self::BadMessage => Disposition::Permanent,
@@ -133,6 +136,7 @@ impl FailureClass {
             Self::BadUrl => "bad_url",
             Self::Empty => "empty",
             Self::NotAudio => "not_audio",
+            Self::NotAFeed => "not_a_feed",
             Self::TooLarge => "too_large",
             Self::Undecodable => "undecodable",
             Self::Engine => "engine",
