@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use podrun::politeness::HostLimits;
 use podrun::runtime::http::HttpConfig;
+use podrun::transcribe::options::TranscribeOptions;
 use serde::Deserialize;
 
 use crate::args::GlobalArguments;
@@ -91,6 +92,17 @@ impl Default for TranscribeSettings {
     }
 }
 
+impl TranscribeSettings {
+    /// The library's options.
+    pub(crate) fn options(&self) -> TranscribeOptions {
+        TranscribeOptions {
+            language: self.language.clone(),
+            beam_size: usize::from(self.beam_size),
+            ..TranscribeOptions::default()
+        }
+    }
+}
+
 impl Settings {
     /// Reads the file and lays the global flags over it.
     pub(crate) fn resolve(global: &GlobalArguments) -> Result<Self, Problem> {
@@ -169,6 +181,15 @@ mod tests {
         assert_eq!(settings.transcribe.model, "small");
         assert_eq!(settings.transcribe.beam_size, 5);
         assert_eq!(settings.feeds, Path::new("feeds"));
+    }
+
+    #[test]
+    fn the_readme_lists_the_defaults() {
+        let readme = include_str!("../../README.md");
+        let block = readme.split("```toml\n").nth(1).unwrap();
+        let block = block.split("```").next().unwrap();
+        let (listed, default) = (resolve(block).unwrap(), resolve("").unwrap());
+        assert_eq!(format!("{listed:?}"), format!("{default:?}"));
     }
 
     #[test]
