@@ -15,8 +15,8 @@ pub mod memory;
 pub mod sqlite;
 pub mod state;
 
-// pub use memory::MemoryCheckpoints;
-// pub use sqlite::SqliteCheckpoints;
+pub use memory::MemoryCheckpoints;
+pub use sqlite::SqliteCheckpoints;
 
 /// What checkpoints guarantee:
 ///
