@@ -98,8 +98,11 @@ struct Envelope<J> {
 /// The message body of `job`.
 pub fn encode<J: Job>(job: &J) -> String {
     // A job holds only texts, numbers and dates, all of which JSON can express.
-    serde_json::to_string(&Envelope { format: FORMAT, job })
-        .expect("a job has no map with keys that are no strings")
+    serde_json::to_string(&Envelope {
+        format: FORMAT,
+        job,
+    })
+    .expect("a job has no map with keys that are no strings")
 }
 
 /// Reads a message body; anything unexpected is [`FailureClass::BadMessage`], since a message that

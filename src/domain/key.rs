@@ -205,17 +205,17 @@ mod tests {
     #[test]
     fn plain_guids_stay_readable() {
         assert_eq!(segment("d5d8-44ab_x.y~z"), "d5d8-44ab_x.y~z");
-        assert_eq!(
-            segment("https://a.b/?p=1"),
-            "https%3A%2F%2Fa.b%2F%3Fp%3D1"
-        );
+        assert_eq!(segment("https://a.b/?p=1"), "https%3A%2F%2Fa.b%2F%3Fp%3D1");
     }
 
     #[test]
     fn unsafe_and_long_guids_are_hashed_and_stay_apart() {
         for guid in ["..", ".", "../../x", ".hidden", "h-abc"] {
             let segment = segment(guid);
-            assert!(segment.starts_with("h-") && segment.len() == 54, "{guid} -> {segment}");
+            assert!(
+                segment.starts_with("h-") && segment.len() == 54,
+                "{guid} -> {segment}"
+            );
         }
         let long = segment(&"x".repeat(4096));
         assert_eq!(long.len(), 54);

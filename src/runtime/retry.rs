@@ -66,17 +66,11 @@ mod tests {
     fn steps_double_up_to_the_cap_and_end() {
         let longest = |failures| POLICY.delay(failures, 1.0).map(|d| d.as_secs());
         let steps: Vec<_> = (1..=6).map(longest).collect();
-        assert_eq!(
-            steps,
-            [Some(1), Some(2), Some(4), Some(5), Some(5), None]
-        );
+        assert_eq!(steps, [Some(1), Some(2), Some(4), Some(5), Some(5), None]);
     }
 
     #[test]
     fn jitter_never_shortens_below_half() {
-        assert_eq!(
-            POLICY.delay(1, 0.0),
-            Some(Duration::from_millis(500))
-        );
+        assert_eq!(POLICY.delay(1, 0.0), Some(Duration::from_millis(500)));
     }
 }
