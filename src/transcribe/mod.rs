@@ -8,3 +8,21 @@ pub mod features;
 pub mod mel;
 pub mod resample;
 pub mod source;
+pub mod compression;
+#[cfg(feature = "whisper")]
+pub mod ct2;
+pub mod ct2_config;
+pub mod engine;
+pub mod fallback;
+pub mod hub;
+pub mod model;
+#[cfg(any(test, feature = "whisper"))]
+mod model_file;
+pub mod options;
+mod prompt;
+#[cfg(any(test, feature = "testkit"))]
+pub mod scripted;
+pub mod segmenting;
+pub mod sequential;
+pub mod thread;
+pub mod tokenizer;

@@ -1,0 +1,62 @@
+//! What a transcription may be asked to do differently.
+
+use super::tokenizer::Task;
+
+/// Options of a transcription; the defaults are openai's, except that windows do not see the
+/// text before them and the temperature stays at 0.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TranscribeOptions {
+    /// Code of the language spoken; `None` hears it from the first window.
+    pub language: Option<String>,
+    /// Transcribe or translate.
+    pub task: Task,
+    /// Hypotheses kept at temperature 0; 1 is greedy.
+    pub beam_size: usize,
+    /// Samples drawn above temperature 0.
+    pub best_of: usize,
+    /// Beam search goes on until `beam_size * patience` hypotheses ended.
+    pub patience: f32,
+    /// Exponent of the length in a hypothesis' score.
+    pub length_penalty: f32,
+    /// Temperatures to try in turn while an answer fails the guards.
+    pub temperatures: Vec<f32>,
+    /// Whether a window sees the text before it. Better names and punctuation, but a loop then
+    /// crosses from window to window.
+    pub condition_on_previous_text: bool,
+    /// Above this temperature the text before is forgotten.
+    pub prompt_reset_on_temperature: f32,
+    /// Text that the first window sees before it.
+    pub initial_prompt: Option<String>,
+    /// Above this probability of no speech a window may be silent.
+    pub no_speech_threshold: Option<f64>,
+    /// Below this mean log-probability an answer is doubted.
+    pub log_prob_threshold: Option<f64>,
+    /// Above this compression ratio an answer repeats itself.
+    pub compression_ratio_threshold: Option<f64>,
+    /// Decode text alone: segments are then whole windows.
+    pub without_timestamps: bool,
+    /// Latest first timestamp of a window, in seconds.
+    pub max_initial_timestamp: f64,
+}
+
+impl Default for TranscribeOptions {
+    fn default() -> Self {
+        Self {
+            language: None,
+            task: Task::Transcribe,
+            beam_size: 5,
+            best_of: 5,
+            patience: 1.0,
+            length_penalty: 1.0,
+            temperatures: vec![0.0],
+            condition_on_previous_text: false,
+            prompt_reset_on_temperature: 0.5,
+            initial_prompt: None,
+            no_speech_threshold: Some(0.6),
+            log_prob_threshold: Some(-1.0),
+            compression_ratio_threshold: Some(2.4),
+            without_timestamps: false,
+            max_initial_timestamp: 1.0,
+        }
+    }
+}
