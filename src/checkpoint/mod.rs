@@ -15,8 +15,8 @@ pub mod memory;
 pub mod sqlite;
 pub mod state;
 
-// pub use memory::MemoryCheckpoints;
-// pub use sqlite::SqliteCheckpoints;
+pub use memory::MemoryCheckpoints;
+pub use sqlite::SqliteCheckpoints;
 
 /// What checkpoints guarantee:
 ///
@@ -32,8 +32,11 @@ pub trait Checkpoints: Debug + Send + Sync + 'static {
     /// reopens done ones (the caller looked: the product is gone) and, by `reopen`, failed ones.
     /// Leased and waiting records stay as they are. Returns the subjects that are workable now,
     /// in the order given.
-    async fn plan(&self, subjects: &[Subject], reopen: Reopen)
-    -> Result<Vec<Subject>, CheckpointError>;
+    async fn plan(
+        &self,
+        subjects: &[Subject],
+        reopen: Reopen,
+    ) -> Result<Vec<Subject>, CheckpointError>;
 
     /// Asks for the subject; creates its record if there is none.
     async fn acquire(

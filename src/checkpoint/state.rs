@@ -61,6 +61,23 @@ fn is_permanent(failure: Option<&FailureNote>) -> bool {
     failure.is_some_and(|note| note.class.disposition() == Disposition::Permanent)
 }
 
+/// What planning does to a subject and its record, if there is one: whether it is workable then, and
+/// the record to store, if it changed.
+pub fn planned(
+    known: Option<Record>,
+    subject: &Subject,
+    reopen: Reopen,
+    now: DateTime<Utc>,
+) -> (bool, Option<Record>) {
+    match known {
+        None => (true, Some(fresh(subject.clone(), now))),
+        Some(record) => match plan(&record, reopen, now) {
+            None => (is_workable(&record), None),
+            reopened => (true, reopened),
+        },
+    }
+}
+
 /// Whether a planned record still needs a message: all but those that are over.
 pub fn is_workable(record: &Record) -> bool {
     !matches!(record.state, State::Done | State::Failed)
@@ -83,7 +100,7 @@ pub fn acquire(
     let lease = Lease {
         subject: record.subject.clone(),
         owner: owner.clone(),
-        token: record.token + 1,
+        token: record.token.saturating_add(1),
         failures: record.failures,
     };
     let leased = Record {
@@ -114,6 +131,18 @@ pub fn renew(record: &Record, lease: &Lease, ttl: Duration, now: DateTime<Utc>) 
     })
 }
 
+/// The record after its owner was found dead: as if it had given the lease back. `None` where the
+/// lease is not `owner`'s.
+pub fn release(record: &Record, owner: &OwnerId, now: DateTime<Utc>) -> Option<Record> {
+    let lease = Lease {
+        subject: record.subject.clone(),
+        owner: owner.clone(),
+        token: record.token,
+        failures: record.failures,
+    };
+    advance(record, &lease, Transition::Release, now)
+}
+
 /// The record after the work; `None` where the lease is lost.
 pub fn advance(
     record: &Record,
@@ -126,13 +155,21 @@ pub fn advance(
     }
     let (state, failures, until, failure) = match transition {
         Transition::Done => (State::Done, record.failures, None, None),
-        Transition::Retry { at, failure } => {
-            (State::Waiting, record.failures + 1, Some(at), Some(failure))
-        }
+        Transition::Retry { at, failure } => (
+            State::Waiting,
+            record.failures.saturating_add(1),
+            Some(at),
+            Some(failure),
+        ),
         Transition::Defer { at, failure } => {
             (State::Waiting, record.failures, Some(at), Some(failure))
         }
-        Transition::Failed { failure } => (State::Failed, record.failures + 1, None, Some(failure)),
+        Transition::Failed { failure } => (
+            State::Failed,
+            record.failures.saturating_add(1),
+            None,
+            Some(failure),
+        ),
         Transition::Release => (
             State::Pending,
             record.failures,
@@ -149,3 +186,6 @@ pub fn advance(
         ..record.clone()
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,10 +14,12 @@ pub mod key;
 pub mod limits;
 pub mod memory;
 pub mod sqlite;
+pub mod throttle;
+mod window;
 
 pub use key::HostKey;
-// pub use limits::HostLimits;
-// pub use memory::MemoryHostWindows;
+pub use limits::HostLimits;
+pub use memory::MemoryHostWindows;
 // pub use sqlite::SqliteHostWindows;
 
 /// What host windows guarantee:

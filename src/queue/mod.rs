@@ -12,8 +12,8 @@ pub mod conformance;
 pub mod memory;
 pub mod sqlite;
 
-// pub use memory::MemoryQueue;
-// pub use sqlite::SqliteQueue;
+pub use memory::MemoryQueue;
+pub use sqlite::SqliteQueue;
 
 /// What a queue guarantees:
 ///

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod blob;
 pub mod clock;
 pub mod http;
+pub mod owners;
 pub mod retry;
 pub mod sqlite;
 pub mod telemetry;

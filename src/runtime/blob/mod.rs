@@ -8,17 +8,23 @@ use bytes::Bytes;
 #[cfg(any(test, feature = "testkit"))]
 pub mod conformance;
 pub mod directory;
+#[cfg(any(test, feature = "testkit"))]
+pub mod flaky;
+pub mod key;
 pub mod memory;
 
-// pub use directory::DirectoryBlobStore;
-// pub use memory::MemoryBlobStore;
+pub use directory::DirectoryBlobStore;
+#[cfg(any(test, feature = "testkit"))]
+pub use flaky::FlakyBlobStore;
+pub use memory::MemoryBlobStore;
 
 /// What a store guarantees:
 ///
 /// * An object is visible whole or not at all: no reader ever sees a partial write, whatever dies.
 /// * [`PutMode`] is decided atomically with the write, across processes.
-/// * A key is a relative path of non-empty segments, none of them `.` or `..`; anything else is
-///   [`BlobErrorKind::InvalidKey`] and touches nothing.
+/// * A key is a relative path of non-empty segments, none of them `.` or `..` (the whole rule is
+///   [`key::problem_of`]); anything else is [`BlobErrorKind::InvalidKey`] and touches nothing.
+/// * No layout needs an object `a` beside an object `a/b`; an adapter may refuse the second.
 /// * [`list`](Self::list) shows every object written before the call, in byte order of the keys.
 ///
 /// S3 fits: `If-None-Match: *` and `If-Match` on `PutObject` and `CompleteMultipartUpload`,
@@ -102,6 +108,24 @@ pub struct BlobError {
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+impl BlobError {
+    /// A condition without a cause worth telling.
+    pub fn new(location: impl Into<String>, kind: BlobErrorKind) -> Self {
+        Self {
+            location: location.into(),
+            kind,
+            source: None,
+        }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
 /// Conditions every adapter maps its errors to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -140,11 +164,8 @@ impl BlobErrorKind {
 pub async fn read_all(store: &dyn BlobStore, key: &str, limit: usize) -> Result<Bytes, BlobError> {
     let bytes = store.read_range(key, 0, limit.saturating_add(1)).await?;
     if bytes.len() > limit {
-        return Err(BlobError {
-            location: store.location(key),
-            kind: BlobErrorKind::Other,
-            source: Some(format!("larger than {limit} bytes").into()),
-        });
+        let error = BlobError::new(store.location(key), BlobErrorKind::Other);
+        return Err(error.because(format!("larger than {limit} bytes")));
     }
     Ok(bytes)
 }

@@ -1,10 +1,11 @@
 //! Port: numbers for whoever looks later. Names, units and dimensions are defined here only.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Share of an episode's fetch that succeeded: 1 or 0 an episode, by `feed_slug`. Publisher-side
@@ -21,14 +22,31 @@ pub const TRANSCRIBE_SPEED: &str = "TranscribeSpeed";
 /// Seconds of audio transcribed, by `model`.
 pub const AUDIO_SECONDS: &str = "AudioSeconds";
 
-/// A store of data points; what is recorded is kept, order is not promised.
+/// A store of data points. What metrics guarantee:
+///
+/// * What is recorded counts once, whichever process recorded it; order is not promised.
+/// * Time is known by the hour: a store may keep one sum an hour, name, dimension and unit.
+/// * Hours older than [`RETENTION`] may be forgotten.
+/// * A value that is no finite number (a speed over no time) is not counted.
+///
+/// CloudWatch fits: `PutMetricData`, and `GetMetricData` with periods of an hour.
 #[async_trait]
 pub trait Metrics: Debug + Send + Sync + 'static {
     /// Keeps data points.
     async fn record(&self, data: &[Datum]) -> Result<(), MetricsError>;
 
-    /// Sums up what was recorded since `since`, by name and dimension, ordered by both.
+    /// Sums up what was recorded since the beginning of the hour of `since` (UTC), by name,
+    /// dimension and unit, in that order.
     async fn summarize(&self, since: DateTime<Utc>) -> Result<Vec<Summary>, MetricsError>;
+}
+
+/// How long hours are kept: 455 days, as CloudWatch does.
+pub const RETENTION: TimeDelta = TimeDelta::days(455);
+
+/// The full hour that `at` is in.
+pub(super) fn hour_of(at: DateTime<Utc>) -> DateTime<Utc> {
+    // Fails only some 300 years from 1970, where an hour more or less does not matter.
+    at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at)
 }
 
 /// One measured value.
@@ -96,38 +114,74 @@ pub struct Summary {
 #[error("metrics: {0}")]
 pub struct MetricsError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// Keeps metrics in memory.
+/// Keeps metrics in memory, by the hour, and forgets nothing.
 #[derive(Debug, Default)]
-pub struct MemoryMetrics(Mutex<Vec<Datum>>);
+pub struct MemoryMetrics(Mutex<BTreeMap<Bucket, Total>>);
+
+/// Hour, name, dimension's name and value, unit.
+type Bucket = (
+    DateTime<Utc>,
+    &'static str,
+    &'static str,
+    String,
+    &'static str,
+);
+
+#[derive(Debug, Default)]
+struct Total {
+    count: u64,
+    sum: f64,
+}
 
 #[async_trait]
 impl Metrics for MemoryMetrics {
     async fn record(&self, data: &[Datum]) -> Result<(), MetricsError> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(data);
+        let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for datum in data.iter().filter(|datum| datum.value.is_finite()) {
+            let (dimension, value) = datum.dimension.clone();
+            let unit = datum.unit.as_str();
+            let bucket = (hour_of(datum.at), datum.name, dimension, value, unit);
+            let total = totals.entry(bucket).or_default();
+            total.count += 1;
+            total.sum += datum.value;
+        }
         Ok(())
     }
 
     async fn summarize(&self, since: DateTime<Utc>) -> Result<Vec<Summary>, MetricsError> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut summaries = std::collections::BTreeMap::<_, (u64, f64)>::new();
-        for datum in kept.iter().filter(|datum| datum.at >= since) {
-            let key = (datum.name, datum.dimension.clone(), datum.unit);
-            let (count, sum) = summaries.entry(key).or_default();
-            *count += 1;
-            *sum += datum.value;
+        let since = hour_of(since);
+        let totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut summaries = BTreeMap::<_, Total>::new();
+        for ((hour, name, dimension, value, unit), total) in &*totals {
+            if *hour >= since {
+                let key = (*name, *dimension, value, *unit);
+                let summary = summaries.entry(key).or_default();
+                summary.count += total.count;
+                summary.sum += total.sum;
+            }
         }
-        let summary = |((name, (dimension, value), unit), (count, sum)): (
-            (&str, (&str, String), Unit),
-            (u64, f64),
-        )| Summary {
-            name: name.to_owned(),
-            dimension: dimension.to_owned(),
-            value,
-            unit: unit.as_str().to_owned(),
-            count,
-            sum,
-        };
+        let summary =
+            |((name, dimension, value, unit), total): ((&str, &str, &String, &str), Total)| {
+                Summary {
+                    name: name.to_owned(),
+                    dimension: dimension.to_owned(),
+                    value: value.clone(),
+                    unit: unit.to_owned(),
+                    count: total.count,
+                    sum: total.sum,
+                }
+            };
         Ok(summaries.into_iter().map(summary).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::telemetry::conformance;
+
+    #[tokio::test]
+    async fn conforms() {
+        conformance::run_all(MemoryMetrics::default).await.unwrap();
     }
 }

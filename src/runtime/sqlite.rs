@@ -1,1 +1,0 @@
-//! The one SQLite file of the local target.
