@@ -12,7 +12,7 @@ use crate::runtime::http::config::seconds;
 pub struct FetchConfig {
     /// Most bytes of one episode. The longest shows are video files of two to three gigabytes.
     pub max_bytes: u64,
-    /// Most time for one episode, all tries and waits of one processing together.
+    /// Most time for one body, from the answer to its last byte.
     #[serde(rename = "max_duration_s", with = "seconds")]
     pub max_duration: Duration,
 }

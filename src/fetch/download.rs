@@ -98,28 +98,26 @@ impl Downloader<'_> {
         progress: &mut Progress<'_>,
     ) -> Result<Download, DownloadError> {
         let request = Get::try_new(url, ACCEPT)?;
-        let deadline = Instant::now() + self.config.max_duration;
         let mut failures = 0;
         loop {
-            let failure = match self.attempt(&request, sink, progress, deadline).await {
+            let failure = match self.attempt(&request, sink, progress).await {
                 Err(_) if self.cancel.is_cancelled() => return Err(DownloadError::Interrupted),
                 Err(DownloadError::Failed(failure)) => failure,
                 done_or_worse => return done_or_worse,
             };
             failures += 1;
-            match self.next_try(&failure, failures, deadline) {
+            match self.next_try(&failure, failures) {
                 Some(delay) => self.sleep(delay).await?,
                 None => return Err(failure.into()),
             }
         }
     }
 
-    fn next_try(&self, failure: &Failure, failures: u32, deadline: Instant) -> Option<Duration> {
+    fn next_try(&self, failure: &Failure, failures: u32) -> Option<Duration> {
         let is_transient = failure.class.disposition() == Disposition::Transient;
         // A server that names a time is not asked before; the queue waits better than a worker.
         let may_try = is_transient && failure.retry_after.is_none();
-        let delay = may_try.then(|| self.retry.jittered(failures)).flatten()?;
-        (Instant::now() + delay < deadline).then_some(delay)
+        may_try.then(|| self.retry.jittered(failures)).flatten()
     }
 
     async fn sleep(&self, delay: Duration) -> Result<(), DownloadError> {
@@ -135,7 +133,6 @@ impl Downloader<'_> {
         request: &Get,
         sink: &dyn AudioSink,
         progress: &mut Progress<'_>,
-        deadline: Instant,
     ) -> Result<Download, DownloadError> {
         let answer = follow(self.client, request.clone(), self.gate, self.cancel).await?;
         let url = SafeUrl::new(&answer.final_url);
@@ -144,7 +141,8 @@ impl Downloader<'_> {
             answer,
             url,
             limit: self.config.max_bytes,
-            deadline,
+            // From here on: waiting for the host's turn is nothing that the file did.
+            deadline: Instant::now() + self.config.max_duration,
             max_duration: self.config.max_duration,
         };
         let stored = self.store(&mut transfer, sink, progress).await;

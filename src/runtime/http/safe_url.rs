@@ -58,6 +58,10 @@ const MAX_NAMELESS: usize = 16;
 impl SafeUrl {
     /// The showable part of `url`.
     pub fn new(url: &Url) -> Self {
+        if url.cannot_be_a_base() {
+            // `user:password@host` parses as a URL too, with `user` as its scheme.
+            return Self::from_opaque(url.as_str());
+        }
         let mut shown = url.clone();
         // Fails only for URLs that cannot have user info.
         let _ = shown.set_username("");
@@ -78,6 +82,10 @@ impl SafeUrl {
         if let Ok(url) = Url::parse(text) {
             return Self::new(&url);
         }
+        Self::from_opaque(text)
+    }
+
+    fn from_opaque(text: &str) -> Self {
         let head = text.split(['?', '#']).next().unwrap_or_default();
         let shown = match (head.split_once("://"), head.rsplit_once('@')) {
             (Some((scheme, _)), Some((_, tail))) => format!("{scheme}://{tail}"),
