@@ -64,7 +64,7 @@ fn guess(bytes: &[u8]) -> (String, Option<String>) {
     (text.into_owned(), Some(warning.to_owned()))
 }
 
-fn damage(encoding: &Encoding) -> String {
+fn damage(encoding: &'static Encoding) -> String {
     let name = encoding.name();
     format!("some bytes are no {name}; they were replaced")
 }

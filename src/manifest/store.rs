@@ -132,3 +132,6 @@ pub async fn read_stored(
     let rows = reader.by_ref().collect::<Result<_, _>>()?;
     Ok((rows, reader.warnings()))
 }
+
+#[cfg(test)]
+mod tests;
