@@ -1,1 +1,25 @@
 //! The HTTP client that every request goes through.
+//!
+//! One request is a chain of hops. Each hop is judged ([`follow`]), passes its host's gate
+//! ([`HopGate`]), and is sent by a client that follows nothing, decodes nothing and remembers
+//! nothing ([`HttpClient`]). The last hop's pass stays with its body until the body is done, because
+//! what a host limits is transfers and not requests. Whatever goes wrong becomes one
+//! [`Failure`](crate::domain::Failure) ([`classify`]).
+
+pub mod address;
+pub mod body;
+pub mod classify;
+pub mod client;
+pub mod config;
+pub mod follow;
+pub mod gate;
+pub mod redirect;
+pub mod retry_after;
+pub mod safe_url;
+
+pub use body::BodyStream;
+pub use client::{HttpClient, HttpClientError};
+pub use config::{HttpConfig, StallRule, UserAgent};
+pub use follow::{Answer, Get, Hop, follow, read_to_vec};
+pub use gate::{HopGate, HopPass, HopVerdict, OpenGate};
+pub use safe_url::SafeUrl;

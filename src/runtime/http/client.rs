@@ -1,0 +1,76 @@
+//! The client itself: one connection pool, one name, no memory.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+
+use super::address::PublicResolver;
+use super::config::HttpConfig;
+
+/// Sends single requests; [`follow`](super::follow::follow) makes chains of them. Cloning is cheap
+/// and shares the connections.
+#[derive(Clone)]
+pub struct HttpClient {
+    inner: reqwest::Client,
+    config: Arc<HttpConfig>,
+}
+
+/// The client cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up HTTPS (are the system's root certificates installed?): {0}")]
+pub struct HttpClientError(#[source] reqwest::Error);
+
+impl HttpClient {
+    /// Builds a client.
+    ///
+    /// * HTTP/1.1 only: what a host limits is connections, and one HTTP/2 connection is slower than
+    ///   one HTTP/1.1 connection for bulk, by the size of its flow-control windows.
+    /// * No decoding: media must arrive byte for byte, and a decoder hides `Content-Length`.
+    /// * No redirects, cookies, `Referer`, retries or proxy of the environment: each of them would
+    ///   send requests, or facts about us, that nobody judged.
+    pub fn try_new(config: HttpConfig) -> Result<Self, HttpClientError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let mut builder = reqwest::Client::builder()
+            .user_agent(config.user_agent.as_str())
+            .default_headers(headers)
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(config.connect_timeout)
+            .tcp_nodelay(true)
+            // Kept for the next episode of the same host. Many servers close idle connections after
+            // 15 s, and a request on a closing connection is a needless failure.
+            .pool_idle_timeout(Duration::from_secs(10))
+            .pool_max_idle_per_host(2);
+        if !config.allow_private_addresses {
+            builder = builder.dns_resolver(PublicResolver);
+        }
+        Ok(Self {
+            inner: builder.build().map_err(HttpClientError)?,
+            config: Arc::new(config),
+        })
+    }
+
+    /// How it was set up.
+    pub fn config(&self) -> &HttpConfig {
+        &self.config
+    }
+
+    pub(super) fn inner(&self) -> &reqwest::Client {
+        &self.inner
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("HttpClient")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,210 @@
+//! URLs as they may be shown: in messages, events, logs and reports.
+
+use std::fmt;
+
+use url::Url;
+
+/// A URL without its secrets.
+///
+/// Private feeds carry their password as user info, and content networks sign their redirects: who
+/// has such a URL has the audio. Shown are scheme, host, path and the harmless part of the query;
+/// user info and fragment are dropped, the values of parameters that sign or identify become
+/// `REDACTED`, control characters are escaped, and what is left is cut at 300 characters. The
+/// secrets are gone when the value is built, so that `Debug` shows no more than `Display` does.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SafeUrl(String);
+
+/// Longest text shown, in characters.
+const MAX_SHOWN: usize = 300;
+
+/// Shown in place of a secret.
+const REDACTED: &str = "REDACTED";
+
+/// Parameter names that carry secrets, in lower case and without `-` and `_`.
+const SECRET_NAMES: [&str; 14] = [
+    "auth",
+    "expires",
+    "exp",
+    "hash",
+    "hmac",
+    "jwt",
+    "key",
+    "keypairid",
+    "pass",
+    "policy",
+    "pwd",
+    "session",
+    "sid",
+    "sig",
+];
+
+/// Parts of parameter names that carry secrets, in the same form.
+const SECRET_PARTS: [&str; 10] = [
+    "token",
+    "secret",
+    "passw",
+    "signature",
+    "credential",
+    "apikey",
+    "accesskey",
+    "xamz",
+    "xgoog",
+    "hdn",
+];
+
+/// A parameter without a name is shown up to this length; a longer one may be a key.
+const MAX_NAMELESS: usize = 16;
+
+impl SafeUrl {
+    /// The showable part of `url`.
+    pub fn new(url: &Url) -> Self {
+        let mut shown = url.clone();
+        // Fails only for URLs that cannot have user info.
+        let _ = shown.set_username("");
+        let _ = shown.set_password(None);
+        shown.set_fragment(None);
+        shown.set_query(None);
+        let mut text = shown.to_string();
+        if let Some(query) = url.query() {
+            text.push('?');
+            text.push_str(&redact_query(query));
+        }
+        Self(escape(&text))
+    }
+
+    /// The showable part of a text that should be a URL; of one that is none, what comes before its
+    /// query, without anything that could be user info.
+    pub fn from_text(text: &str) -> Self {
+        if let Ok(url) = Url::parse(text) {
+            return Self::new(&url);
+        }
+        let head = text.split(['?', '#']).next().unwrap_or_default();
+        let shown = match (head.split_once("://"), head.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, tail))) => format!("{scheme}://{tail}"),
+            (None, Some((_, tail))) => tail.to_owned(),
+            (_, None) => head.to_owned(),
+        };
+        Self(escape(&shown))
+    }
+
+    /// The text as shown.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn redact_query(query: &str) -> String {
+    let parameters: Vec<_> = query.split('&').map(redact_parameter).collect();
+    parameters.join("&")
+}
+
+fn redact_parameter(parameter: &str) -> String {
+    match parameter.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}={REDACTED}"),
+        None if parameter.len() > MAX_NAMELESS => REDACTED.to_owned(),
+        _ => parameter.to_owned(),
+    }
+}
+
+fn is_secret(name: &str) -> bool {
+    let name: String = percent_encoding::percent_decode_str(name)
+        .decode_utf8_lossy()
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect();
+    SECRET_NAMES.contains(&name.as_str()) || SECRET_PARTS.iter().any(|part| name.contains(part))
+}
+
+/// `text` on one line without control and direction characters, cut at [`MAX_SHOWN`].
+pub(crate) fn escape(text: &str) -> String {
+    let mut shown = String::new();
+    for (index, character) in text.chars().enumerate() {
+        if index == MAX_SHOWN {
+            shown.push('…');
+            break;
+        }
+        // Right-to-left marks and overrides can make a terminal show another host than the real one.
+        let is_direction = matches!(character, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || is_direction {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+impl From<&Url> for SafeUrl {
+    fn from(url: &Url) -> Self {
+        Self::new(url)
+    }
+}
+
+impl fmt::Display for SafeUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SafeUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        SafeUrl::from_text(text).to_string()
+    }
+
+    #[test]
+    fn user_info_and_fragment_are_dropped() {
+        assert_eq!(
+            shown("https://me:pw@a.example/f.xml#x"),
+            "https://a.example/f.xml"
+        );
+        assert_eq!(shown("https://me@a.example/"), "https://a.example/");
+    }
+
+    #[test]
+    fn signatures_are_hidden_and_the_rest_stays() {
+        let url = "https://a.example/e.mp3?updated=17&X-Amz-Signature=s&Policy=p&Key-Pair-Id=k\
+                   &Expires=9&auth_token=t&%74oken=u&sig=v&api-key=w&h=1";
+        assert_eq!(
+            shown(url),
+            "https://a.example/e.mp3?updated=17&X-Amz-Signature=REDACTED&Policy=REDACTED\
+             &Key-Pair-Id=REDACTED&Expires=REDACTED&auth_token=REDACTED&%74oken=REDACTED\
+             &sig=REDACTED&api-key=REDACTED&h=1"
+        );
+        let bare = shown("https://a.example/?0123456789abcdef0123");
+        assert_eq!(bare, "https://a.example/?REDACTED");
+    }
+
+    #[test]
+    fn debug_shows_no_more_than_display() {
+        let url = SafeUrl::from_text("https://me:pw@a.example/?token=t");
+        assert_eq!(format!("{url:?}"), url.to_string());
+    }
+
+    #[test]
+    fn texts_that_are_no_url_keep_their_secrets_too() {
+        assert_eq!(
+            shown("ht tp://me:pw@a.example/x?token=t"),
+            "ht tp://a.example/x"
+        );
+        assert_eq!(shown("me:p w@a.example"), "a.example");
+    }
+
+    #[test]
+    fn nothing_shown_moves_the_cursor_or_turns_the_text() {
+        assert_eq!(
+            shown("no\u{1b}[2Jurl\r\n\u{202e}gpj"),
+            "no\\u{1b}[2Jurl\\r\\n\\u{202e}gpj"
+        );
+        assert_eq!(shown(&"x".repeat(1000)).chars().count(), MAX_SHOWN + 1);
+    }
+}
