@@ -113,7 +113,10 @@ async fn stored_as(shelf: &Shelf) -> String {
 async fn names_count_up_through_the_day_and_the_text_comes_back() {
     let shelf = Shelf::with(&["20260308-7.csv", "20260309x.csv", "20260309-2.txt"]);
     let stored = store_manifest(&shelf, day(), &manifest()).await.unwrap();
-    assert_eq!((stored.key.as_str(), stored.location.as_str()), ("20260309.csv", "shelf/20260309.csv"));
+    assert_eq!(
+        (stored.key.as_str(), stored.location.as_str()),
+        ("20260309.csv", "shelf/20260309.csv")
+    );
     assert_eq!(stored_as(&shelf).await, "20260309-2.csv");
     assert_eq!(stored_as(&shelf).await, "20260309-3.csv");
     let (rows, warnings) = read_stored(&shelf, &stored.key).await.unwrap();
@@ -123,8 +126,14 @@ async fn names_count_up_through_the_day_and_the_text_comes_back() {
 
 #[tokio::test]
 async fn the_tenth_of_a_day_follows_the_ninth() {
-    let keys: Vec<String> = (2..=9).map(|number| format!("20260309-{number}.csv")).collect();
-    let keys: Vec<&str> = keys.iter().map(String::as_str).chain(["20260309.csv"]).collect();
+    let keys: Vec<String> = (2..=9)
+        .map(|number| format!("20260309-{number}.csv"))
+        .collect();
+    let keys: Vec<&str> = keys
+        .iter()
+        .map(String::as_str)
+        .chain(["20260309.csv"])
+        .collect();
     let shelf = Shelf::with(&keys);
     assert_eq!(stored_as(&shelf).await, "20260309-10.csv");
     assert_eq!(stored_as(&shelf).await, "20260309-11.csv");
@@ -136,7 +145,9 @@ async fn a_rival_costs_a_number_and_no_manifest() {
     *shelf.rivals.lock().unwrap() = 2;
     assert_eq!(stored_as(&shelf).await, "20260309-3.csv");
     *shelf.rivals.lock().unwrap() = u32::MAX;
-    let error = store_manifest(&shelf, day(), &manifest()).await.unwrap_err();
+    let error = store_manifest(&shelf, day(), &manifest())
+        .await
+        .unwrap_err();
     assert!(matches!(error, ManifestStoreError::Contended { .. }));
 }
 
@@ -144,12 +155,21 @@ async fn a_rival_costs_a_number_and_no_manifest() {
 fn a_local_file_is_read_and_a_missing_one_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.csv");
-    let mut file = File::create(&path).unwrap();
-    write_manifest(manifest().rows(), &mut file).unwrap();
+    write_file(&path, &manifest()).unwrap();
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "nothing else is left there"
+    );
     let rows: Vec<_> = open_file(&path).unwrap().map(Result::unwrap).collect();
     assert_eq!(rows, manifest().into_rows());
     for wrong in [folder.path(), &folder.path().join("none.csv")] {
         let message = open_file(wrong).unwrap_err().to_string();
         assert!(message.contains("check the path"), "{message}");
+        let below = wrong.join("deeper/m.csv");
+        assert!(matches!(
+            write_file(&below, &manifest()),
+            Err(ManifestStoreError::Write { .. })
+        ));
     }
 }
