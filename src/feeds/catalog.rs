@@ -75,7 +75,10 @@ impl Catalog {
         if let Some(unknown) = slugs.iter().find(|slug| !known(slug)) {
             return Err(unknown.clone());
         }
-        let named = self.entries.iter().filter(|entry| slugs.contains(&entry.slug));
+        let named = self
+            .entries
+            .iter()
+            .filter(|entry| slugs.contains(&entry.slug));
         Ok(Self {
             entries: named.cloned().collect(),
         })
@@ -134,7 +137,9 @@ pub enum CatalogError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogProblem {
     /// No YAML, or not of this shape.
-    #[error("{0}; a file is a list `feeds:` of entries with `slug` and `url`, and optionally `title` and `max_episodes`")]
+    #[error(
+        "{0}; a file is a list `feeds:` of entries with `slug` and `url`, and optionally `title` and `max_episodes`"
+    )]
     Syntax(String),
     /// The list is empty.
     #[error("the list of feeds is empty; add a feed or delete the file")]
@@ -161,7 +166,9 @@ pub enum CatalogProblem {
         first: Place,
     },
     /// The address is no URL.
-    #[error("the url of {slug} cannot be read ({problem}); write it in full, beginning with https://")]
+    #[error(
+        "the url of {slug} cannot be read ({problem}); write it in full, beginning with https://"
+    )]
     Url {
         /// Whose.
         slug: FeedSlug,
@@ -234,7 +241,9 @@ fn tier_files(directory: &Path) -> Result<Vec<(u32, PathBuf)>, CatalogError> {
 
 /// What stands for the number in the name of a catalog file.
 fn tier_text(name: &str) -> Option<&str> {
-    let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"))?;
+    let stem = name
+        .strip_suffix(".yaml")
+        .or_else(|| name.strip_suffix(".yml"))?;
     stem.strip_prefix("tier")?.strip_suffix("_feeds")
 }
 
@@ -247,7 +256,10 @@ fn read_capped(file: &Path) -> Result<Vec<u8>, CatalogError> {
     let failed = |error| read_error(file, &error);
     // A pipe would block for ever, and a folder has no bytes.
     if !fs::metadata(file).map_err(failed)?.is_file() {
-        return Err(read_error(file, &std::io::Error::other("not a regular file")));
+        return Err(read_error(
+            file,
+            &std::io::Error::other("not a regular file"),
+        ));
     }
     let mut bytes = Vec::new();
     fs::File::open(file)
@@ -272,6 +284,12 @@ fn read_form(bytes: &[u8]) -> Result<FileForm, serde_saphyr::Error> {
     serde_saphyr::from_slice_with_options(bytes, options)
 }
 
+/// The reader's words without the place, which stands in front already.
+fn without_place(message: &str) -> String {
+    let end = message.rfind(" at line ").unwrap_or(message.len());
+    message[..end].to_owned()
+}
+
 /// Collects entries and remembers where each slug and address came from.
 #[derive(Default)]
 struct Builder {
@@ -287,8 +305,12 @@ impl Builder {
             line,
         };
         let form = read_form(bytes).map_err(|error| CatalogError::Invalid {
-            place: place(error.location().map_or(1, |location| location.line().max(1))),
-            problem: CatalogProblem::Syntax(error.to_string()),
+            place: place(
+                error
+                    .location()
+                    .map_or(1, |location| location.line().max(1)),
+            ),
+            problem: CatalogProblem::Syntax(without_place(&error.to_string())),
         })?;
         if form.feeds.value.is_empty() {
             return Err(CatalogError::Invalid {
@@ -329,7 +351,12 @@ impl Builder {
         }
     }
 
-    fn claim_url(&mut self, slug: &FeedSlug, text: &str, place: Place) -> Result<String, CatalogProblem> {
+    fn claim_url(
+        &mut self,
+        slug: &FeedSlug,
+        text: &str,
+        place: Place,
+    ) -> Result<String, CatalogProblem> {
         let url = checked_url(slug, text)?;
         // The same feed over http and https is one feed.
         let identity = url.as_str().split_once("://").map_or("", |(_, rest)| rest);

@@ -116,12 +116,16 @@ fn hint(class: FailureClass) -> &'static str {
         }
         FailureClass::RateLimited => "the host asks for patience; run again later",
         FailureClass::Dns => "check the host name in the catalog; if it is right, run again later",
-        FailureClass::Tls => "the host's certificate is bad; check the url, or wait until it is mended",
+        FailureClass::Tls => {
+            "the host's certificate is bad; check the url, or wait until it is mended"
+        }
         FailureClass::BadUrl | FailureClass::Redirect => "correct the url in the catalog",
         FailureClass::NotAFeed | FailureClass::NotAudio => {
             "check that the url is that of the podcast's feed, not of its web page or blog"
         }
-        FailureClass::TooLarge => "ask the publisher for a shorter feed, or remove it from the catalog",
+        FailureClass::TooLarge => {
+            "ask the publisher for a shorter feed, or remove it from the catalog"
+        }
         FailureClass::ServerError
         | FailureClass::Connect
         | FailureClass::Timeout
@@ -172,14 +176,15 @@ impl Crawler {
             feeds: entries.len(),
         });
         let gates = self.gates(entries);
-        let mut results: Vec<(usize, CrawledFeed)> = futures::stream::iter(entries.iter().enumerate())
-            .map(|(at, entry)| {
-                let gate = Arc::clone(&gates[&host(&entry.url)]);
-                async move { (at, self.crawl_one(entry, &gate).await) }
-            })
-            .buffer_unordered(self.options.concurrency.max(1))
-            .collect()
-            .await;
+        let mut results: Vec<(usize, CrawledFeed)> =
+            futures::stream::iter(entries.iter().enumerate())
+                .map(|(at, entry)| {
+                    let gate = Arc::clone(&gates[&host(&entry.url)]);
+                    async move { (at, self.crawl_one(entry, &gate).await) }
+                })
+                .buffer_unordered(self.options.concurrency.max(1))
+                .collect()
+                .await;
         results.sort_by_key(|(at, _)| *at);
         results.into_iter().map(|(_, feed)| feed).collect()
     }
@@ -235,14 +240,19 @@ impl Crawler {
         }
         let delay = self.options.retry.jittered(failures)?;
         // The jitter comes on top of what the server asks for, never off it.
-        let delay = failure.retry_after.map_or(delay, |asked| asked.saturating_add(delay));
+        let delay = failure
+            .retry_after
+            .map_or(delay, |asked| asked.saturating_add(delay));
         (delay <= self.options.longest_wait).then_some(delay)
     }
 
     async fn try_once(&self, entry: &CatalogEntry) -> Result<ParsedFeed, Failure> {
         let fetched = self.fetcher.fetch(&entry.url).await?;
         let final_url = Url::parse(&fetched.final_url).map_err(|error| {
-            Failure::new(FailureClass::BadUrl, format!("the final address is no URL: {error}"))
+            Failure::new(
+                FailureClass::BadUrl,
+                format!("the final address is no URL: {error}"),
+            )
         })?;
         let _slot = self.parsers.acquire().await;
         let (feed, now) = (entry.slug.clone(), self.clock.now());
@@ -258,7 +268,10 @@ impl Crawler {
         match parsing.await {
             Ok(parsed) => parsed.map_err(|error| Failure::new(error.class(), error.to_string())),
             // A panic of the parser is this feed's problem and nobody else's.
-            Err(_) => Err(Failure::new(FailureClass::NotAFeed, "the feed broke its parser")),
+            Err(_) => Err(Failure::new(
+                FailureClass::NotAFeed,
+                "the feed broke its parser",
+            )),
         }
     }
 }

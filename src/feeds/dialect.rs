@@ -23,12 +23,18 @@ pub(super) struct TooDeep;
 
 /// Namespaces by what feed-rs should take them for; `None` hides them.
 const NAMESPACES: [(&str, Option<&str>); 6] = [
-    ("www.itunes.com/dtds/podcast-1.0.dtd", Some("http://www.itunes.com/dtds/podcast-1.0.dtd")),
+    (
+        "www.itunes.com/dtds/podcast-1.0.dtd",
+        Some("http://www.itunes.com/dtds/podcast-1.0.dtd"),
+    ),
     ("purl.org/atom/ns#", Some("http://www.w3.org/2005/Atom")),
     ("www.w3.org/2005/atom", Some("http://www.w3.org/2005/Atom")),
     ("search.yahoo.com/mrss", None),
     ("podcastindex.org/namespace/1.0", None),
-    ("github.com/podcastindex-org/podcast-namespace/blob/main/docs/1.0.md", None),
+    (
+        "github.com/podcastindex-org/podcast-namespace/blob/main/docs/1.0.md",
+        None,
+    ),
 ];
 const HIDDEN: &str = "urn:hidden";
 
@@ -153,7 +159,11 @@ fn push_start(tag: &str, root: bool, out: &mut String) {
         if rss && matches!(name, "version" | "xmlns") {
             continue;
         }
-        let value = if name.starts_with("xmlns") { namespace(value) } else { value };
+        let value = if name.starts_with("xmlns") {
+            namespace(value)
+        } else {
+            value
+        };
         let quote = if value.contains('"') { '\'' } else { '"' };
         out.extend([" ", name, "="]);
         out.push(quote);
@@ -178,7 +188,9 @@ fn next_attribute(text: &str) -> Option<(&str, &str, &str)> {
 
 fn namespace(value: &str) -> &str {
     let bare = value.trim().to_ascii_lowercase();
-    let bare = bare.split_once("://").map_or(bare.as_str(), |(_, rest)| rest);
+    let bare = bare
+        .split_once("://")
+        .map_or(bare.as_str(), |(_, rest)| rest);
     let bare = bare.trim_end_matches('/');
     NAMESPACES
         .iter()
@@ -234,11 +246,16 @@ fn seconds(text: &str) -> Option<u32> {
     if parts.len() > 3 {
         return None;
     }
-    parts.iter().enumerate().try_fold(0_u32, |total, (at, part)| {
-        let last = at + 1 == parts.len();
-        let whole = if last { part.split('.').next()? } else { part };
-        total.checked_mul(60)?.checked_add(whole.trim().parse().ok()?)
-    })
+    parts
+        .iter()
+        .enumerate()
+        .try_fold(0_u32, |total, (at, part)| {
+            let last = at + 1 == parts.len();
+            let whole = if last { part.split('.').next()? } else { part };
+            total
+                .checked_mul(60)?
+                .checked_add(whole.trim().parse().ok()?)
+        })
 }
 
 #[cfg(test)]
@@ -256,13 +273,18 @@ mod tests {
             "<rss version='0.94'>",
             "<rss xmlns=\"http://backend.userland.com/rss2\" version=\"2.1\" >",
         ] {
-            assert_eq!(adapted(&format!("{root}<channel/></rss>")), "<rss version=\"2.0\"><channel/></rss>");
+            assert_eq!(
+                adapted(&format!("{root}<channel/></rss>")),
+                "<rss version=\"2.0\"><channel/></rss>"
+            );
         }
     }
 
     #[test]
     fn namespaces_are_canonical_or_hidden() {
-        let text = adapted("<rss xmlns:itunes='https://www.itunes.com/DTDs/Podcast-1.0.dtd' xmlns:m=\"http://search.yahoo.com/mrss/\">");
+        let text = adapted(
+            "<rss xmlns:itunes='https://www.itunes.com/DTDs/Podcast-1.0.dtd' xmlns:m=\"http://search.yahoo.com/mrss/\">",
+        );
         assert!(text.contains("xmlns:itunes=\"http://www.itunes.com/dtds/podcast-1.0.dtd\""));
         assert!(text.contains("xmlns:m=\"urn:hidden\""));
     }
@@ -281,14 +303,26 @@ mod tests {
         ] {
             assert_eq!(seconds(text), expected, "{text:?}");
         }
-        assert_eq!(adapted("<d:duration> <![CDATA[1:00]]></d:duration>"), "<d:duration>60</d:duration>");
-        assert_eq!(adapted("<duration>99999999999999999999</duration>"), "<duration></duration>");
+        assert_eq!(
+            adapted("<d:duration> <![CDATA[1:00]]></d:duration>"),
+            "<d:duration>60</d:duration>"
+        );
+        assert_eq!(
+            adapted("<duration>99999999999999999999</duration>"),
+            "<duration></duration>"
+        );
     }
 
     #[test]
     fn lone_ampersands_are_escaped_and_references_kept() {
-        assert_eq!(adapted("<a>Q & A &amp; &#38; &nbsp; &#x; R&B</a>"), "<a>Q &amp; A &amp; &#38; &nbsp; &amp;#x; R&amp;B</a>");
-        assert_eq!(adapted("<r><enclosure url='a?b=1&c=2&amp;d=3'type=\"x\"/></r>"), "<r><enclosure url=\"a?b=1&amp;c=2&amp;d=3\" type=\"x\"/></r>");
+        assert_eq!(
+            adapted("<a>Q & A &amp; &#38; &nbsp; &#x; R&B</a>"),
+            "<a>Q &amp; A &amp; &#38; &nbsp; &amp;#x; R&amp;B</a>"
+        );
+        assert_eq!(
+            adapted("<r><enclosure url='a?b=1&c=2&amp;d=3'type=\"x\"/></r>"),
+            "<r><enclosure url=\"a?b=1&amp;c=2&amp;d=3\" type=\"x\"/></r>"
+        );
     }
 
     #[test]
@@ -305,7 +339,19 @@ mod tests {
 
     #[test]
     fn broken_markup_ends() {
-        for text in ["<", "<a", "<!", "<!--", "<![CDATA[", "<?", "</", "<a b=\"", "<enclosure x", "<duration>", "&"] {
+        for text in [
+            "<",
+            "<a",
+            "<!",
+            "<!--",
+            "<![CDATA[",
+            "<?",
+            "</",
+            "<a b=\"",
+            "<enclosure x",
+            "<duration>",
+            "&",
+        ] {
             adapt(text).unwrap();
         }
     }

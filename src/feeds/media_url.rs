@@ -14,12 +14,12 @@ pub enum MediaKind {
 }
 
 const MEDIA_EXTENSIONS: [&str; 17] = [
-    "mp3", "m4a", "m4b", "mp4", "m4v", "mov", "aac", "ogg", "oga", "opus", "flac", "wav", "aif", "aiff",
-    "mka", "mkv", "webm",
+    "mp3", "m4a", "m4b", "mp4", "m4v", "mov", "aac", "ogg", "oga", "opus", "flac", "wav", "aif",
+    "aiff", "mka", "mkv", "webm",
 ];
 const OTHER_EXTENSIONS: [&str; 16] = [
-    "pdf", "epub", "jpg", "jpeg", "png", "gif", "webp", "htm", "html", "txt", "zip", "torrent", "m3u",
-    "m3u8", "pls", "xspf",
+    "pdf", "epub", "jpg", "jpeg", "png", "gif", "webp", "htm", "html", "txt", "zip", "torrent",
+    "m3u", "m3u8", "pls", "xspf",
 ];
 
 /// What a MIME type promises; parameters and letter case do not matter.
@@ -109,7 +109,12 @@ mod tests {
 
     #[test]
     fn types_and_extensions_are_hints() {
-        for media in ["audio/mpeg", "AUDIO/MPEG; charset=x", "video/mp4", "application/ogg"] {
+        for media in [
+            "audio/mpeg",
+            "AUDIO/MPEG; charset=x",
+            "video/mp4",
+            "application/ogg",
+        ] {
             assert_eq!(kind_of_type(media), MediaKind::Media, "{media}");
         }
         for unknown in ["", "mp3", "application/octet-stream"] {
@@ -118,18 +123,31 @@ mod tests {
         for other in ["image/jpeg", "application/pdf", "audio/x-mpegurl"] {
             assert_eq!(kind_of_type(other), MediaKind::Other, "{other}");
         }
-        assert_eq!(kind_of_url(&url("https://a.com/x.MP3?y=z.pdf")), MediaKind::Media);
+        assert_eq!(
+            kind_of_url(&url("https://a.com/x.MP3?y=z.pdf")),
+            MediaKind::Media
+        );
         assert_eq!(kind_of_url(&url("https://a.com/x.m3u8")), MediaKind::Other);
-        assert_eq!(kind_of_url(&url("https://a.com/play/5")), MediaKind::Unknown);
+        assert_eq!(
+            kind_of_url(&url("https://a.com/play/5")),
+            MediaKind::Unknown
+        );
     }
 
     #[test]
     fn the_innermost_host_serves() {
         let host = |text| serving_host(&url(text)).unwrap();
-        let wrapped = "https://dts.podtrac.com/redirect.mp3/pdst.fm/e/Traffic.Megaphone.fm/X.mp3?a=b";
+        let wrapped =
+            "https://dts.podtrac.com/redirect.mp3/pdst.fm/e/Traffic.Megaphone.fm/X.mp3?a=b";
         assert_eq!(host(wrapped), "traffic.megaphone.fm");
-        assert_eq!(host("https://pfx.example.com/s/https://cdn.example.org/x.mp3"), "cdn.example.org");
-        assert_eq!(host("https://a.libsyn.com/secure/show/ep1.final.mp3"), "a.libsyn.com");
+        assert_eq!(
+            host("https://pfx.example.com/s/https://cdn.example.org/x.mp3"),
+            "cdn.example.org"
+        );
+        assert_eq!(
+            host("https://a.libsyn.com/secure/show/ep1.final.mp3"),
+            "a.libsyn.com"
+        );
     }
 
     #[test]
@@ -137,7 +155,13 @@ mod tests {
         let guid = |text| derived_guid(&url(text)).unwrap();
         let plain = guid("https://traffic.megaphone.fm/X.mp3");
         assert_eq!(plain, "url:traffic.megaphone.fm/X.mp3");
-        assert_eq!(guid("http://pdst.fm/e/traffic.megaphone.fm/X.mp3?updated=5#t"), plain);
-        assert_ne!(guid("https://a.com/play?id=1"), guid("https://a.com/play?id=2"));
+        assert_eq!(
+            guid("http://pdst.fm/e/traffic.megaphone.fm/X.mp3?updated=5#t"),
+            plain
+        );
+        assert_ne!(
+            guid("https://a.com/play?id=1"),
+            guid("https://a.com/play?id=2")
+        );
     }
 }

@@ -158,7 +158,9 @@ fn read(text: &str, source: &FeedSource<'_>) -> Result<Feed, ParseError> {
             ParseFeedError::ParseError(ParseErrorKind::NoFeedRoot)
             | ParseFeedError::JsonUnsupportedVersion(_) => not_a_feed(),
             // JSON without the members of a feed is another program's answer.
-            ParseFeedError::JsonSerde(error) if error.is_data() && !text.contains("jsonfeed.org") => {
+            ParseFeedError::JsonSerde(error)
+                if error.is_data() && !text.contains("jsonfeed.org") =>
+            {
                 not_a_feed()
             }
             error if is_html(text) => {
@@ -215,9 +217,18 @@ impl Oddities {
                 warnings.push(format!("{count} {what}"));
             }
         };
-        tell(self.no_media, "items without an audio or video file were skipped");
-        tell(self.no_guid, "items have no usable guid; the address of their file stands for it");
-        tell(self.repeated, "items repeat a guid; the first of each was kept");
+        tell(
+            self.no_media,
+            "items without an audio or video file were skipped",
+        );
+        tell(
+            self.no_guid,
+            "items have no usable guid; the address of their file stands for it",
+        );
+        tell(
+            self.repeated,
+            "items repeat a guid; the first of each was kept",
+        );
     }
 }
 

@@ -64,7 +64,7 @@ fn guess(bytes: &[u8]) -> (String, Option<String>) {
     (text.into_owned(), Some(warning.to_owned()))
 }
 
-fn damage(encoding: &Encoding) -> String {
+fn damage(encoding: &'static Encoding) -> String {
     let name = encoding.name();
     format!("some bytes are no {name}; they were replaced")
 }
@@ -104,11 +104,20 @@ mod tests {
 
     #[test]
     fn utf_16_is_read_with_and_without_a_mark() {
-        let little: Vec<u8> = "<a>é</a>".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let big: Vec<u8> = "<a>é</a>".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let little: Vec<u8> = "<a>é</a>"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let big: Vec<u8> = "<a>é</a>"
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect();
         assert_eq!(text(&little, None), "<a>é</a>");
         assert_eq!(text(&big, None), "<a>é</a>");
-        assert_eq!(text(&[&[0xff, 0xfe], &little[..]].concat(), None), "<a>é</a>");
+        assert_eq!(
+            text(&[&[0xff, 0xfe], &little[..]].concat(), None),
+            "<a>é</a>"
+        );
         assert_eq!(text("\u{feff}<a/>".as_bytes(), None), "<a/>");
     }
 
@@ -129,10 +138,22 @@ mod tests {
 
     #[test]
     fn a_wrong_claim_is_survived_and_told() {
-        let decoded = decode(b"<?xml version='1.0' encoding='utf-8'?><a>caf\xe9</a>", None);
+        let decoded = decode(
+            b"<?xml version='1.0' encoding='utf-8'?><a>caf\xe9</a>",
+            None,
+        );
         assert!(decoded.text.ends_with("<a>café</a>"));
         assert!(decoded.warning.is_some());
-        let mixed = decode("<a>é\u{0}".as_bytes().iter().chain(b"\xff").copied().collect::<Vec<_>>().as_slice(), None);
+        let mixed = decode(
+            "<a>é\u{0}"
+                .as_bytes()
+                .iter()
+                .chain(b"\xff")
+                .copied()
+                .collect::<Vec<_>>()
+                .as_slice(),
+            None,
+        );
         assert_eq!(mixed.text, "<a>é\u{fffd}");
     }
 

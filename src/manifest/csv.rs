@@ -111,7 +111,9 @@ fn armoured(text: &str) -> String {
 }
 
 fn bare(text: &str) -> &str {
-    text.strip_prefix('\'').filter(|rest| is_active(rest)).unwrap_or(text)
+    text.strip_prefix('\'')
+        .filter(|rest| is_active(rest))
+        .unwrap_or(text)
 }
 
 /// Reads rows one by one, whatever the size of the file.
@@ -131,7 +133,10 @@ pub struct ManifestReader<R> {
 
 impl<R> fmt::Debug for ManifestReader<R> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("ManifestReader").field("file", &self.file).finish_non_exhaustive()
+        formatter
+            .debug_struct("ManifestReader")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,7 +144,9 @@ impl<R: Read> ManifestReader<R> {
     /// Reads the header. `file` is the name that errors use.
     pub fn try_new(input: R, file: impl Into<String>) -> Result<Self, CsvError> {
         let file = file.into();
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(input);
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::Headers)
+            .from_reader(input);
         let header = reader.headers().map_err(|error| csv_error(&file, &error))?;
         let places = places(header, &file)?;
         let unknown = header.iter().filter(|name| !COLUMNS.contains(name));
@@ -165,7 +172,9 @@ impl<R: Read> ManifestReader<R> {
             .collect();
         if self.repeats > 0 {
             let repeats = self.repeats;
-            warnings.push(format!("{file}: {repeats} rows repeat an episode; the first of each counts"));
+            warnings.push(format!(
+                "{file}: {repeats} rows repeat an episode; the first of each counts"
+            ));
         }
         warnings
     }
@@ -221,7 +230,11 @@ fn places(header: &StringRecord, file: &str) -> Result<[Option<usize>; 9], CsvEr
         let mut found = header.iter().enumerate().filter(|(_, name)| *name == known);
         *place = found.next().map(|(at, _)| at);
         if found.next().is_some() {
-            return Err(error(Some(known), "occurs twice", "remove one of the two columns"));
+            return Err(error(
+                Some(known),
+                "occurs twice",
+                "remove one of the two columns",
+            ));
         }
         if place.is_none() && REQUIRED.contains(&known) {
             let fix = "the first line must name at least feed_slug, guid and enclosure_url";
@@ -234,7 +247,9 @@ fn places(header: &StringRecord, file: &str) -> Result<[Option<usize>; 9], CsvEr
 fn csv_error(file: &str, error: &csv::Error) -> CsvError {
     let (problem, fix) = match error.kind() {
         csv::ErrorKind::Utf8 { .. } => ("is not UTF-8".to_owned(), "save the file as CSV in UTF-8"),
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => (
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => (
             format!("the row has {len} fields, the header {expected_len}"),
             "put a text that holds commas, quotes or line breaks into double quotes",
         ),
@@ -259,12 +274,26 @@ struct RowFields<'a> {
 
 impl RowFields<'_> {
     fn read(&self) -> Result<ManifestRow, CsvError> {
-        let [slug, guid, title, published, duration, url, media_type, length, tier] = COLUMNS;
+        let [
+            slug,
+            guid,
+            title,
+            published,
+            duration,
+            url,
+            media_type,
+            length,
+            tier,
+        ] = COLUMNS;
         let feed_slug = FeedSlug::try_new(self.get(slug).trim())
             .map_err(|error| self.error(slug, error, "write the slug as in the catalog"))?;
         let guid = Guid::try_new(bare(self.get(guid)))
             .map_err(|error| self.error(guid, error, "copy the guid from the feed"))?;
-        let published = self.parsed(published, date, "write it as 2026-03-09T05:00:00Z or leave it empty")?;
+        let published = self.parsed(
+            published,
+            date,
+            "write it as 2026-03-09T05:00:00Z or leave it empty",
+        )?;
         let number = "write a whole number or leave it empty";
         let duration_s = self.parsed(duration, |text| text.parse().ok(), number)?;
         let length = self.parsed(length, |text| text.parse().ok(), number)?;
@@ -315,7 +344,11 @@ impl RowFields<'_> {
         if Url::parse(text).is_ok_and(web) {
             return Ok(text.to_owned());
         }
-        let problem = if text.is_empty() { "is empty" } else { "is no web address" };
+        let problem = if text.is_empty() {
+            "is empty"
+        } else {
+            "is no web address"
+        };
         Err(self.error(column, problem, "write it in full, beginning with https://"))
     }
 

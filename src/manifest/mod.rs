@@ -17,7 +17,9 @@ use crate::feeds::CrawledFeed;
 
 pub use csv::{CsvError, ManifestReader, write_manifest};
 pub use plan::{Plan, plan};
-pub use store::{ManifestStoreError, StoredManifest, open_file, read_stored, store_manifest};
+pub use store::{
+    ManifestStoreError, StoredManifest, open_file, read_stored, store_manifest, write_file,
+};
 
 /// Tier of a row that names none.
 pub const DEFAULT_TIER: u32 = 1;
@@ -64,6 +66,11 @@ impl FeedEpisodes {
 }
 
 impl Manifest {
+    /// The episodes of every feed that could be read.
+    pub fn from_crawl(feeds: impl IntoIterator<Item = CrawledFeed>) -> Self {
+        Self::from_feeds(feeds.into_iter().filter_map(FeedEpisodes::from_crawl))
+    }
+
     /// Orders the episodes of all feeds; the order in which the feeds are given does not matter.
     ///
     /// Within a feed the newest comes first, equal dates by guid. An episode without a date stays
@@ -73,7 +80,9 @@ impl Manifest {
         let mut ranked = Vec::new();
         for feed in feeds {
             let newest = newest_first(feed.episodes);
-            let limit = feed.max_episodes.map_or(usize::MAX, |most| most.get() as usize);
+            let limit = feed
+                .max_episodes
+                .map_or(usize::MAX, |most| most.get() as usize);
             ranked.extend(
                 newest
                     .into_iter()
@@ -167,7 +176,8 @@ mod tests {
 
     fn feed(slug: &str, tier: u32, days: &[Option<u32>]) -> FeedEpisodes {
         let episodes = days.iter().enumerate();
-        let episode = |(at, day): (usize, &Option<u32>)| episode_for_test(slug, &format!("g{at}"), *day);
+        let episode =
+            |(at, day): (usize, &Option<u32>)| episode_for_test(slug, &format!("g{at}"), *day);
         FeedEpisodes {
             feed: FeedSlug::try_new(slug).unwrap(),
             tier,
@@ -196,9 +206,15 @@ mod tests {
     #[test]
     fn undated_episodes_stay_behind_their_neighbour() {
         let undated = feed("a", 1, &[None, None, None]);
-        assert_eq!(names(&Manifest::from_feeds([undated])), ["a/g0", "a/g1", "a/g2"]);
+        assert_eq!(
+            names(&Manifest::from_feeds([undated])),
+            ["a/g0", "a/g1", "a/g2"]
+        );
         let mixed = feed("a", 1, &[None, Some(1), None, Some(2), None]);
-        assert_eq!(names(&Manifest::from_feeds([mixed])), ["a/g0", "a/g3", "a/g4", "a/g1", "a/g2"]);
+        assert_eq!(
+            names(&Manifest::from_feeds([mixed])),
+            ["a/g0", "a/g3", "a/g4", "a/g1", "a/g2"]
+        );
     }
 
     #[test]
@@ -212,7 +228,9 @@ mod tests {
         let days = prop::collection::vec(prop::option::of(1_u32..28), 0..6);
         prop::collection::vec((1_u32..4, days), 0..6).prop_map(|feeds| {
             let named = feeds.into_iter().enumerate();
-            named.map(|(at, (tier, days))| feed(&format!("f{at}"), tier, &days)).collect()
+            named
+                .map(|(at, (tier, days))| feed(&format!("f{at}"), tier, &days))
+                .collect()
         })
     }
 

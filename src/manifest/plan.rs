@@ -162,7 +162,10 @@ mod tests {
     }
 
     fn names(plan: &Plan) -> Vec<String> {
-        plan.todo.iter().map(|row| row.episode.id.to_string()).collect()
+        plan.todo
+            .iter()
+            .map(|row| row.episode.id.to_string())
+            .collect()
     }
 
     #[test]
@@ -175,7 +178,10 @@ mod tests {
             if plan.todo.is_empty() {
                 break;
             }
-            assert_eq!(plan.todo.len() + plan.already_done + plan.beyond_limit, all.len());
+            assert_eq!(
+                plan.todo.len() + plan.already_done + plan.beyond_limit,
+                all.len()
+            );
             runs.push(names(&plan));
             done.extend(plan.todo.into_iter().map(|row| row.episode.id));
         }
@@ -189,11 +195,20 @@ mod tests {
         let plan = plan(rows, Some(3), |id| id.guid.as_str() == "9");
         let b = &plan.feeds[1];
         assert_eq!((b.todo, b.already_done, b.beyond_limit), (2, 1, 1));
-        assert_eq!(b.claimed, Claimed { bytes: 100, unknown: 1 });
+        assert_eq!(
+            b.claimed,
+            Claimed {
+                bytes: 100,
+                unknown: 1
+            }
+        );
         let expected = HostSummary {
             host: "b.example.com".to_owned(),
             todo: 3,
-            claimed: Claimed { bytes: 107, unknown: 1 },
+            claimed: Claimed {
+                bytes: 107,
+                unknown: 1,
+            },
         };
         assert_eq!(plan.hosts, [expected]);
         assert_eq!(plan.claimed(), plan.hosts[0].claimed);

@@ -4,7 +4,7 @@
 //! number is claimed by a create-only write, so two runs that start at once never overwrite each other.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor};
+use std::io::{self, BufReader, BufWriter, Cursor};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -53,9 +53,14 @@ pub enum ManifestStoreError {
         /// The system's words.
         problem: String,
     },
-    /// The manifest cannot be written as CSV.
-    #[error("cannot write the manifest: {0}")]
-    Write(#[from] io::Error),
+    /// The manifest cannot be written.
+    #[error("cannot write the manifest {file}: {problem}; check folder, permissions and space")]
+    Write {
+        /// Where to.
+        file: String,
+        /// The system's words.
+        problem: String,
+    },
 }
 
 /// Stores `manifest` under the first free name of `day`.
@@ -65,7 +70,11 @@ pub async fn store_manifest(
     manifest: &Manifest,
 ) -> Result<StoredManifest, ManifestStoreError> {
     let mut text = Vec::new();
-    write_manifest(manifest.rows(), &mut text)?;
+    let written = write_manifest(manifest.rows(), &mut text);
+    written.map_err(|problem| ManifestStoreError::Write {
+        file: format!("of {day}"),
+        problem: problem.to_string(),
+    })?;
     let text = Bytes::from(text);
     for _ in 0..ROUNDS {
         let key = free_key(store, day).await?.to_string();
@@ -108,6 +117,23 @@ fn number(key: &str, prefix: &str) -> Option<u32> {
     }
 }
 
+/// Writes a manifest on this machine: whole or not at all, over what was there. Blocks on the file
+/// system.
+pub fn write_file(path: &Path, manifest: &Manifest) -> Result<(), ManifestStoreError> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let written = File::create(&partial).and_then(|file| {
+        let mut output = BufWriter::new(file);
+        write_manifest(manifest.rows(), &mut output)?;
+        output.into_inner()?.sync_all()?;
+        std::fs::rename(&partial, path)
+    });
+    written.map_err(|problem| ManifestStoreError::Write {
+        file: path.display().to_string(),
+        problem: problem.to_string(),
+    })
+}
+
 /// Opens a manifest on this machine. Blocks on the file system, as does reading it.
 pub fn open_file(path: &Path) -> Result<ManifestReader<BufReader<File>>, ManifestStoreError> {
     let name = path.display().to_string();
@@ -132,3 +158,6 @@ pub async fn read_stored(
     let rows = reader.by_ref().collect::<Result<_, _>>()?;
     Ok((rows, reader.warnings()))
 }
+
+#[cfg(test)]
+mod tests;

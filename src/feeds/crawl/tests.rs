@@ -34,7 +34,12 @@ impl FeedFetcher for Script {
         tokio::time::sleep(Duration::from_secs(thinks)).await;
         self.active.fetch_sub(1, Ordering::SeqCst);
         let again = self.calls_to(name) > 1;
-        let fail = |status| Failure::new(FailureClass::from_status(status), format!("status {status}"));
+        let fail = |status| {
+            Failure::new(
+                FailureClass::from_status(status),
+                format!("status {status}"),
+            )
+        };
         match name {
             "missing" => Err(fail(404)),
             "down" => Err(fail(503)),
@@ -42,7 +47,11 @@ impl FeedFetcher for Script {
             "busy" if !again => Err(fail(429).with_retry_after(Some(Duration::from_secs(40)))),
             "parked" => Err(fail(429).with_retry_after(Some(Duration::from_secs(7200)))),
             name => Ok(FetchedFeed {
-                bytes: Bytes::from_static(if name == "page" { b"<html></html>" } else { FEED.as_bytes() }),
+                bytes: Bytes::from_static(if name == "page" {
+                    b"<html></html>"
+                } else {
+                    FEED.as_bytes()
+                }),
                 final_url: url.to_owned(),
                 content_type: None,
             }),
@@ -70,7 +79,12 @@ fn catalog(urls: &[&str]) -> Catalog {
 
 fn crawler(script: &Arc<Script>, record: &Arc<Record>, options: CrawlOptions) -> Crawler {
     let clock = Arc::new(ManualClock::default());
-    Crawler::new(Arc::clone(script) as _, Arc::clone(record) as _, clock, options)
+    Crawler::new(
+        Arc::clone(script) as _,
+        Arc::clone(record) as _,
+        clock,
+        options,
+    )
 }
 
 async fn crawl(urls: &[&str]) -> (Vec<CrawledFeed>, Arc<Script>, Arc<Record>) {
@@ -85,11 +99,20 @@ fn class(feed: &CrawledFeed) -> Option<FailureClass> {
 
 #[tokio::test(start_paused = true)]
 async fn one_bad_feed_stops_no_other_and_the_order_is_the_catalogs() {
-    let (feeds, script, record) = crawl(&["a.com/slow", "b.com/missing", "c.com/page", "d.com/ok"]).await;
+    let (feeds, script, record) =
+        crawl(&["a.com/slow", "b.com/missing", "c.com/page", "d.com/ok"]).await;
     let slugs: Vec<_> = feeds.iter().map(|feed| feed.entry.slug.as_str()).collect();
     assert_eq!(slugs, ["s0", "s1", "s2", "s3"]);
     let classes: Vec<_> = feeds.iter().map(class).collect();
-    assert_eq!(classes, [None, Some(FailureClass::NotFound), Some(FailureClass::NotAFeed), None]);
+    assert_eq!(
+        classes,
+        [
+            None,
+            Some(FailureClass::NotFound),
+            Some(FailureClass::NotAFeed),
+            None
+        ]
+    );
     assert_eq!(script.calls_to("missing"), 1, "a dead link is asked once");
     let events = record.0.lock().unwrap();
     assert_eq!(events[0], Event::CrawlStarted { feeds: 4 });
@@ -115,7 +138,11 @@ async fn a_server_is_given_the_time_it_asks_for() {
     assert!(start.elapsed() >= Duration::from_secs(42));
     assert_eq!(class(&feeds[0]), None);
     assert_eq!(class(&feeds[1]), Some(FailureClass::RateLimited));
-    assert_eq!(script.calls_to("parked"), 1, "two hours are for the next run");
+    assert_eq!(
+        script.calls_to("parked"),
+        1,
+        "two hours are for the next run"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,11 +33,17 @@ fn rss(items: &str) -> String {
 }
 
 fn guids(feed: &ParsedFeed) -> Vec<&str> {
-    feed.episodes.iter().map(|episode| episode.id.guid.as_str()).collect()
+    feed.episodes
+        .iter()
+        .map(|episode| episode.id.guid.as_str())
+        .collect()
 }
 
 fn urls(feed: &ParsedFeed) -> Vec<&str> {
-    feed.episodes.iter().map(|episode| episode.enclosure.url.as_str()).collect()
+    feed.episodes
+        .iter()
+        .map(|episode| episode.enclosure.url.as_str())
+        .collect()
 }
 
 #[test]
@@ -103,11 +109,18 @@ fn a_missing_guid_is_derived_and_the_same_in_every_run() {
         <item><guid>  </guid><enclosure url="https://cdn.example.com/b.mp3"/></item>"#,
     );
     let feed = parse(&text);
-    assert_eq!(guids(&feed), ["url:cdn.example.com/a.mp3", "url:cdn.example.com/b.mp3"]);
+    assert_eq!(
+        guids(&feed),
+        ["url:cdn.example.com/a.mp3", "url:cdn.example.com/b.mp3"]
+    );
     assert_eq!(feed, parse(&text));
     let moved = text.replace("pdst.fm/e/", "").replace("t=1", "t=2");
     assert_eq!(guids(&feed), guids(&parse(&moved)));
-    assert!(feed.warnings[0].starts_with("2 items have no usable guid"), "{:?}", feed.warnings);
+    assert!(
+        feed.warnings[0].starts_with("2 items have no usable guid"),
+        "{:?}",
+        feed.warnings
+    );
 }
 
 #[test]
@@ -118,7 +131,10 @@ fn the_first_of_repeated_guids_is_kept() {
     let items = [item("a", "1"), item("A", "2"), item(" a ", "3")].concat();
     let feed = parse(&rss(&items));
     assert_eq!(guids(&feed), ["a", "A"]);
-    assert_eq!(feed.warnings, ["1 items repeat a guid; the first of each was kept"]);
+    assert_eq!(
+        feed.warnings,
+        ["1 items repeat a guid; the first of each was kept"]
+    );
 }
 
 #[test]
@@ -136,8 +152,18 @@ fn the_audio_is_chosen_whatever_stands_beside_it() {
 " length="-1" type="audio/mpeg"/></item>"#,
     ));
     assert_eq!(guids(&feed), ["1", "2", "6"]);
-    assert_eq!(urls(&feed), ["https://e.com/1.mp3", "https://e.com/2", "https://e.com/a%20b.mp3"]);
-    assert_eq!(feed.warnings, ["3 items without an audio or video file were skipped"]);
+    assert_eq!(
+        urls(&feed),
+        [
+            "https://e.com/1.mp3",
+            "https://e.com/2",
+            "https://e.com/a%20b.mp3"
+        ]
+    );
+    assert_eq!(
+        feed.warnings,
+        ["3 items without an audio or video file were skipped"]
+    );
 }
 
 #[test]
@@ -155,7 +181,13 @@ fn sloppy_feeds_are_read() {
 
 #[test]
 fn dates_that_cannot_be_are_none() {
-    for date in ["", "yesterday", "Mon, 99 Foo 2020 34:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 01 Jan 2099 00:00:00 GMT"] {
+    for date in [
+        "",
+        "yesterday",
+        "Mon, 99 Foo 2020 34:00:00 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Thu, 01 Jan 2099 00:00:00 GMT",
+    ] {
         let feed = parse(&rss(&format!(
             r#"<item><guid>1</guid><pubDate>{date}</pubDate><enclosure url="https://e.com/1.mp3"/></item>"#
         )));
@@ -169,9 +201,18 @@ fn other_answers_are_named() {
         ParseError::NotAFeed(looks) => looks,
         other => panic!("{text:?} -> {other:?}"),
     };
-    assert_eq!(looks("<!doctype html><title>x</title><p>y", None), LooksLike::Html);
-    assert_eq!(looks("<html><body><br></body></html>", None), LooksLike::Html);
-    assert_eq!(looks("<opml version='2.0'><body/></opml>", None), LooksLike::Xml("opml".into()));
+    assert_eq!(
+        looks("<!doctype html><title>x</title><p>y", None),
+        LooksLike::Html
+    );
+    assert_eq!(
+        looks("<html><body><br></body></html>", None),
+        LooksLike::Html
+    );
+    assert_eq!(
+        looks("<opml version='2.0'><body/></opml>", None),
+        LooksLike::Xml("opml".into())
+    );
     assert_eq!(looks(r#"{"error":"no"}"#, None), LooksLike::Json);
     assert_eq!(looks("not found", None), LooksLike::Text);
     let audio = looks("ID3\u{3}\u{0}\u{0}", Some("audio/mpeg; x=y"));
@@ -200,16 +241,15 @@ fn hostile_feeds_end_in_an_error() {
 #[test]
 fn an_entity_bomb_is_never_expanded() {
     let bomb = r#"<!DOCTYPE rss [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;">]>"#;
-    let item = r#"<item><title>&b;</title><guid>1</guid><enclosure url="https://e.com/1.mp3"/></item>"#;
+    let item =
+        r#"<item><title>&b;</title><guid>1</guid><enclosure url="https://e.com/1.mp3"/></item>"#;
     let feed = parse(&format!("{bomb}<rss><channel>{item}</channel></rss>"));
     assert_eq!(feed.episodes[0].title, "&b;");
 }
 
 #[test]
 fn a_silly_duration_costs_only_itself() {
-    let feed = parse(&rss(
-        r#"<item><guid>1</guid><itunes:title>x</itunes:title>
-        <itunes:duration>99999999999999999999999</itunes:duration><enclosure url="https://e.com/1.mp3"/></item>"#,
-    ));
+    let feed = parse(&rss(r#"<item><guid>1</guid><itunes:title>x</itunes:title>
+        <itunes:duration>99999999999999999999999</itunes:duration><enclosure url="https://e.com/1.mp3"/></item>"#));
     assert_eq!(feed.episodes[0].duration_s, None);
 }

@@ -36,14 +36,26 @@ fn the_header_and_a_row_look_as_documented() {
 
 #[test]
 fn no_written_cell_is_a_formula() {
-    for title in ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'quoted", "''=1"] {
+    for title in [
+        "=cmd|' /C calc'!A0",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "'quoted",
+        "''=1",
+    ] {
         let mut evil = row(title);
         evil.episode.id.guid = Guid::try_new("=1+1").unwrap();
         evil.episode.enclosure.media_type = Some("-x".to_owned());
         let text = written(std::slice::from_ref(&evil));
         let mut cells = csv::Reader::from_reader(text.as_bytes());
         for cell in cells.records().next().unwrap().unwrap().iter() {
-            assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']), "{title:?} -> {cell:?}");
+            assert!(
+                !cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']),
+                "{title:?} -> {cell:?}"
+            );
         }
         assert_eq!(read(text.as_bytes()).unwrap().0, [evil]);
     }
@@ -59,7 +71,10 @@ fn a_list_by_hand_is_read() {
     let episode = &rows[0].episode;
     assert_eq!(episode.title, "'tis");
     assert_eq!(episode.enclosure.url, "http://e.com/x?sig=%2F");
-    assert_eq!(episode.published.unwrap().to_rfc3339(), "2026-03-09T00:00:00+00:00");
+    assert_eq!(
+        episode.published.unwrap().to_rfc3339(),
+        "2026-03-09T00:00:00+00:00"
+    );
     assert_eq!(rows[0].tier, DEFAULT_TIER);
     assert_eq!(
         warnings,
@@ -74,33 +89,72 @@ fn a_list_by_hand_is_read() {
 fn mistakes_name_line_column_and_fix() {
     let full = "feed_slug,guid,enclosure_url,published,length\n";
     for (text, start) in [
-        ("", "m.csv:1: column feed_slug: is missing; the first line must"),
-        ("feed_slug;guid;enclosure_url\n", "m.csv:1: the columns are separated"),
-        ("guid,guid,feed_slug,enclosure_url\n", "m.csv:1: column guid: occurs twice; "),
-        (&format!("{SHORT}a,g,https://e.com\n../x,g,https://e.com\n"), "m.csv:3: column feed_slug: feed slug \"../x\""),
-        (&format!("{SHORT}a, ,https://e.com\n"), "m.csv:2: column guid: guid \"\" is empty; "),
-        (&format!("{SHORT}a,g,file:///etc/passwd\n"), "m.csv:2: column enclosure_url: is no web address; "),
-        (&format!("{SHORT}a,g\n"), "m.csv:2: the row has 2 fields, the header 3; "),
-        (&format!("{full}a,g,https://e.com,soon,\n"), "m.csv:2: column published: cannot read \"soon\"; "),
-        (&format!("{full}a,g,https://e.com,,-1\n"), "m.csv:2: column length: cannot read \"-1\"; "),
+        (
+            "",
+            "m.csv:1: column feed_slug: is missing; the first line must",
+        ),
+        (
+            "feed_slug;guid;enclosure_url\n",
+            "m.csv:1: the columns are separated",
+        ),
+        (
+            "guid,guid,feed_slug,enclosure_url\n",
+            "m.csv:1: column guid: occurs twice; ",
+        ),
+        (
+            &format!("{SHORT}a,g,https://e.com\n../x,g,https://e.com\n"),
+            "m.csv:3: column feed_slug: feed slug \"../x\"",
+        ),
+        (
+            &format!("{SHORT}a, ,https://e.com\n"),
+            "m.csv:2: column guid: guid \"\" is empty; ",
+        ),
+        (
+            &format!("{SHORT}a,g,file:///etc/passwd\n"),
+            "m.csv:2: column enclosure_url: is no web address; ",
+        ),
+        (
+            &format!("{SHORT}a,g\n"),
+            "m.csv:2: the row has 2 fields, the header 3; ",
+        ),
+        (
+            &format!("{full}a,g,https://e.com,soon,\n"),
+            "m.csv:2: column published: cannot read \"soon\"; ",
+        ),
+        (
+            &format!("{full}a,g,https://e.com,,-1\n"),
+            "m.csv:2: column length: cannot read \"-1\"; ",
+        ),
     ] {
         let message = read(text.as_bytes()).unwrap_err().to_string();
         assert!(message.starts_with(start), "{text:?} -> {message}");
     }
     let latin = [SHORT.as_bytes(), b"a,\xe9,https://e.com\n"].concat();
-    assert!(read(&latin).unwrap_err().to_string().contains("save the file as CSV in UTF-8"));
+    assert!(
+        read(&latin)
+            .unwrap_err()
+            .to_string()
+            .contains("save the file as CSV in UTF-8")
+    );
 }
 
 #[test]
 fn an_address_is_never_quoted_in_an_error() {
     let text = format!("{SHORT}a,g,ftp://user:hunter2@e.com\n");
-    assert!(!read(text.as_bytes()).unwrap_err().to_string().contains("hunter2"));
+    assert!(
+        !read(text.as_bytes())
+            .unwrap_err()
+            .to_string()
+            .contains("hunter2")
+    );
 }
 
 #[test]
 fn nothing_follows_an_error() {
     let text = format!("{SHORT}a,g\nb,g,https://e.com\n");
-    let rows: Vec<_> = ManifestReader::try_new(text.as_bytes(), "m").unwrap().collect();
+    let rows: Vec<_> = ManifestReader::try_new(text.as_bytes(), "m")
+        .unwrap()
+        .collect();
     assert_eq!(rows.len(), 1);
 }
 
