@@ -37,7 +37,12 @@ fn sources(folder: &str) -> Vec<Source> {
     files
         .into_iter()
         .map(|file| Source {
-            path: file.strip_prefix(root).unwrap().to_str().unwrap().to_owned(),
+            path: file
+                .strip_prefix(root)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned(),
             code: program_text(&fs::read_to_string(&file).unwrap()),
         })
         .collect()
@@ -79,7 +84,9 @@ fn the_domain_imports_nothing_of_ours() {
         .iter()
         .flat_map(|source| {
             let lines = source.code.lines().filter(offends);
-            lines.map(|line| format!("{}: {line}", source.path)).collect::<Vec<_>>()
+            lines
+                .map(|line| format!("{}: {line}", source.path))
+                .collect::<Vec<_>>()
         })
         .collect();
     report(&offences);
@@ -109,7 +116,10 @@ fn every_listed_adapter_exists() {
     for (name, home) in ADAPTERS {
         let source = sources.iter().find(|source| source.path == *home);
         let source = source.unwrap_or_else(|| panic!("{home} is gone; mend the list"));
-        assert!(source.code.contains(&format!("struct {name}")), "{home} has no {name}");
+        assert!(
+            source.code.contains(&format!("struct {name}")),
+            "{home} has no {name}"
+        );
     }
 }
 

@@ -75,7 +75,11 @@ impl Rig {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stage = Scripted::default();
         for (guid, steps) in script {
-            stage.script.lock().unwrap().insert((*guid).to_owned(), steps.to_vec());
+            stage
+                .script
+                .lock()
+                .unwrap()
+                .insert((*guid).to_owned(), steps.to_vec());
         }
         let worker = Worker {
             stage: Arc::new(stage),
@@ -174,18 +178,33 @@ async fn failures_end_by_their_class() {
         &[
             ("dead", &[Step::Fail(FailureClass::NotFound)]),
             ("flaky", &[timeout.clone(), timeout.clone()]),
-            ("hopeless", &[timeout.clone(), timeout.clone(), timeout.clone(), timeout]),
+            (
+                "hopeless",
+                &[timeout.clone(), timeout.clone(), timeout.clone(), timeout],
+            ),
             ("throttled", &vec![Step::Fail(FailureClass::RateLimited); 5]),
         ],
     )
     .await;
     let (ended, seen) = rig.run(&CancellationToken::new()).await;
     assert_eq!(ended.unwrap(), WorkerEnd::Drained);
-    assert_eq!((seen.state("dead").await, seen.tries("dead")), (State::Failed, 1));
-    assert_eq!((seen.state("flaky").await, seen.tries("flaky")), (State::Done, 3));
-    assert_eq!((seen.state("hopeless").await, seen.tries("hopeless")), (State::Failed, 3));
+    assert_eq!(
+        (seen.state("dead").await, seen.tries("dead")),
+        (State::Failed, 1)
+    );
+    assert_eq!(
+        (seen.state("flaky").await, seen.tries("flaky")),
+        (State::Done, 3)
+    );
+    assert_eq!(
+        (seen.state("hopeless").await, seen.tries("hopeless")),
+        (State::Failed, 3)
+    );
     // A host that asks for patience costs the episode no attempt.
-    assert_eq!((seen.state("throttled").await, seen.tries("throttled")), (State::Done, 6));
+    assert_eq!(
+        (seen.state("throttled").await, seen.tries("throttled")),
+        (State::Done, 6)
+    );
     assert_eq!(seen.worker.queue.depth().await.unwrap().dead, 2);
 }
 
@@ -196,13 +215,25 @@ async fn a_new_run_tries_again_what_ran_out_of_attempts() {
     let (_, seen) = rig.run(&CancellationToken::new()).await;
     assert_eq!(seen.state("late").await, State::Failed);
     let planned = [subject("late")];
-    let workable = seen.worker.checkpoints.plan(&planned, Reopen::Exhausted).await.unwrap();
+    let workable = seen
+        .worker
+        .checkpoints
+        .plan(&planned, Reopen::Exhausted)
+        .await
+        .unwrap();
     assert_eq!(workable, planned);
 }
 
 #[tokio::test]
 async fn a_stopped_worker_hands_its_work_back() {
-    let rig = Rig::new(&["slow", "next"], &[("slow", &[Step::WaitForCancel]), ("next", &[Step::WaitForCancel])]).await;
+    let rig = Rig::new(
+        &["slow", "next"],
+        &[
+            ("slow", &[Step::WaitForCancel]),
+            ("next", &[Step::WaitForCancel]),
+        ],
+    )
+    .await;
     let stop = CancellationToken::new();
     let stopper = stop.clone();
     tokio::spawn(async move {
@@ -222,7 +253,10 @@ async fn a_stopped_worker_hands_its_work_back() {
 async fn a_broken_store_stops_the_worker_and_loses_nothing() {
     let rig = Rig::new(
         &["first", "slow"],
-        &[("first", &[Step::BreakDown]), ("slow", &[Step::WaitForCancel])],
+        &[
+            ("first", &[Step::BreakDown]),
+            ("slow", &[Step::WaitForCancel]),
+        ],
     )
     .await;
     let (ended, seen) = rig.run(&CancellationToken::new()).await;
@@ -268,6 +302,9 @@ async fn a_host_that_never_serves_ends_the_worker_and_not_its_patience() {
         .await
         .unwrap();
     let (ended, seen) = rig.run(&CancellationToken::new()).await;
-    assert!(matches!(ended.unwrap(), WorkerEnd::Waiting { until: Some(_) }));
+    assert!(matches!(
+        ended.unwrap(),
+        WorkerEnd::Waiting { until: Some(_) }
+    ));
     assert_eq!(seen.tries("parked"), 0);
 }

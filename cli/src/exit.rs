@@ -85,7 +85,9 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
         });
         writeln!(stderr, "{line}")
     } else {
-        let hint = hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        let hint = hint
+            .map(|hint| format!("\n  hint: {hint}"))
+            .unwrap_or_default();
         writeln!(stderr, "podrun: {message}{hint}")
     };
     code.into()

@@ -73,7 +73,7 @@ pub(crate) struct TranscribeSettings {
     pub(crate) beam_size: u16,
     /// Processor threads; 0 for all cores.
     pub(crate) threads: u16,
-    /// `cpu` or `cuda`.
+    /// `auto`, `cpu` or `cuda`.
     pub(crate) device: String,
     /// CTranslate2's name of the arithmetic.
     pub(crate) compute_type: String,
@@ -86,7 +86,7 @@ impl Default for TranscribeSettings {
             language: None,
             beam_size: 5,
             threads: 0,
-            device: "cpu".to_owned(),
+            device: "auto".to_owned(),
             compute_type: "default".to_owned(),
         }
     }
@@ -135,9 +135,9 @@ fn read(named: Option<&Path>) -> Result<File, Problem> {
         }
     };
     toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| {
-            1 + text[..span.start].matches('\n').count()
-        });
+        let line = error
+            .span()
+            .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
         Problem::preflight(format!(
             "{}, line {line}: {}",
             path.display(),
@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn the_file_replaces_only_what_it_names() {
-        let settings = resolve("data_dir = \"elsewhere\"\n[transcribe]\nmodel = \"small\"\n").unwrap();
+        let settings =
+            resolve("data_dir = \"elsewhere\"\n[transcribe]\nmodel = \"small\"\n").unwrap();
         assert_eq!(settings.data_dir, Path::new("elsewhere"));
         assert_eq!(settings.transcribe.model, "small");
         assert_eq!(settings.transcribe.beam_size, 5);

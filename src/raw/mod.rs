@@ -63,6 +63,12 @@ impl RawStore {
         self.blobs.location(&key.to_string())
     }
 
+    /// Whether an episode is complete, without reading its meta.
+    pub async fn is_complete(&self, episode: &EpisodeId) -> Result<bool, RawError> {
+        let key = RawKey::Meta(episode).to_string();
+        Ok(self.blobs.head(&key).await?.is_some())
+    }
+
     /// The meta of an episode, or `None` where it is not complete.
     pub async fn meta(
         &self,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::EngineInfo;
 use super::formats::clean::rounded;
+use super::sequential::WindowCounts;
 use crate::domain::{EpisodeId, FeedSlug, Guid, Segment, Transcript};
 
 mod words;
@@ -73,15 +74,6 @@ pub struct Kpis {
     pub podrun_version: String,
     /// When it was finished, to the second.
     pub created_at: DateTime<Utc>,
-}
-
-/// How many windows the decoder looked at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WindowCounts {
-    /// All of them.
-    pub total: u32,
-    /// Those that the no-speech rule passed over.
-    pub skipped_no_speech: u32,
 }
 
 /// The model, as far as a reader needs it to tell two transcripts apart.
@@ -259,8 +251,8 @@ fn last_end_share(transcript: &Transcript) -> Option<f64> {
 /// An engine on a broken GPU returns nothing and no error; so does a decoder that lost its place.
 /// Music and silence do too, but for them the no-speech rule fires.
 fn is_suspicious(last_end_share: Option<f64>, windows: WindowCounts) -> bool {
-    let heard = windows.total.saturating_sub(windows.skipped_no_speech);
-    let speech_share = ratio(heard.into(), windows.total.into());
+    let heard = windows.total.saturating_sub(windows.silent);
+    let speech_share = ratio(heard as f64, windows.total as f64);
     let ends_early = last_end_share.is_some_and(|share| share < EARLY_END_SHARE);
     ends_early && speech_share.is_some_and(|share| share > EARLY_END_SHARE)
 }

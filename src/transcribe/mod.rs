@@ -1,28 +1,28 @@
 //! From audio to text: decode, resample, log-mel, speech engine, transcript files.
 
-pub mod decode;
-pub mod engine;
-pub mod formats;
-pub mod kpis;
-pub mod features;
-pub mod mel;
-pub mod resample;
-pub mod source;
 pub mod compression;
 #[cfg(feature = "whisper")]
 pub mod ct2;
 pub mod ct2_config;
+pub mod decode;
 pub mod engine;
 pub mod fallback;
+pub mod features;
+pub mod formats;
 pub mod hub;
+pub mod kpis;
+pub mod mel;
 pub mod model;
 #[cfg(any(test, feature = "whisper"))]
 mod model_file;
 pub mod options;
 mod prompt;
+pub mod resample;
 #[cfg(any(test, feature = "testkit"))]
 pub mod scripted;
 pub mod segmenting;
 pub mod sequential;
+pub mod source;
+pub mod stage;
 pub mod thread;
 pub mod tokenizer;

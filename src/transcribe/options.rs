@@ -1,10 +1,12 @@
 //! What a transcription may be asked to do differently.
 
+use serde::Serialize;
+
 use super::tokenizer::Task;
 
 /// Options of a transcription; the defaults are openai's, except that windows do not see the
 /// text before them and the temperature stays at 0.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TranscribeOptions {
     /// Code of the language spoken; `None` hears it from the first window.
     pub language: Option<String>,

@@ -6,6 +6,8 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::engine::{EngineError, MelWindow, SpeechEngine, WindowRequest};
 use super::fallback::{Attempt, decode_window};
 use super::options::TranscribeOptions;
@@ -73,7 +75,7 @@ impl Transcription {
 }
 
 /// How many windows were decoded, and how.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowCounts {
     /// All of them.
     pub total: u64,

@@ -14,16 +14,20 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::decode::DecodeError;
-use super::engine::{MelWindow, SpeechEngine};
+use super::engine::MelWindow;
 use super::features::{FeatureError, FeatureStream, scan};
 use super::formats::{FinishedTranscript, OutputFormat};
 use super::kpis::{Kpis, Measured, TimedStage, Timings};
 use super::options::TranscribeOptions;
-use super::sequential::{TranscribeError, Transcription, Watch, WindowSource, transcribe};
+use super::sequential::{
+    TranscribeError, Transcription, Watch, WindowCounts, WindowSource, transcribe,
+};
 use super::source::{BlobSource, MediaBytes};
 use super::thread::EngineHandle;
 use super::tokenizer::Tokenizer;
-use crate::domain::{EpisodeId, Failure, FailureClass, StageKey, StageName, Transcript, TranscribeJob};
+use crate::domain::{
+    EpisodeId, Failure, FailureClass, StageKey, StageName, TranscribeJob, Transcript,
+};
 use crate::raw::{EpisodeMeta, RawError, RawStore};
 use crate::runtime::clock::Clock;
 use crate::runtime::telemetry::metric::{AUDIO_SECONDS, TRANSCRIBE_SPEED};
@@ -55,7 +59,7 @@ pub struct TranscribeStage {
 /// What hearing an episode gave.
 struct Heard {
     transcript: Transcript,
-    windows: super::sequential::WindowCounts,
+    windows: WindowCounts,
     timings: Timings,
     damage: Option<String>,
 }
@@ -111,11 +115,14 @@ impl TranscribeStage {
     async fn work(&self, episode: &EpisodeId, context: &WorkContext) -> Result<StageOutcome, Stop> {
         let transcript_key = StageKey::Transcript(episode).to_string();
         if self.stage.is_complete(episode).await? {
-            self.raw.set_transcript_key(episode, &transcript_key).await?;
+            self.raw
+                .set_transcript_key(episode, &transcript_key)
+                .await?;
             return Ok(StageOutcome::AlreadyDone);
         }
         let Some((meta, _)) = self.raw.meta(episode).await? else {
-            let problem = format!("{episode} has no audio in the raw store; `podrun fetch` brings it");
+            let problem =
+                format!("{episode} has no audio in the raw store; `podrun fetch` brings it");
             return Err(Stop::Failed(Failure::new(FailureClass::NotFound, problem)));
         };
         let heard = self.hear(meta, context.cancel.clone()).await?;
@@ -124,7 +131,9 @@ impl TranscribeStage {
         }
         let amount = (heard.transcript.duration * 1000.0) as u64;
         self.write(episode, &heard).await?;
-        self.raw.set_transcript_key(episode, &transcript_key).await?;
+        self.raw
+            .set_transcript_key(episode, &transcript_key)
+            .await?;
         self.measure(&heard).await;
         Ok(StageOutcome::Done {
             amount: amount.max(1),
@@ -164,7 +173,8 @@ impl TranscribeStage {
             windows: heard.windows,
             timings: &heard.timings,
             engine: self.engine.info(),
-            options: self.options.to_json(),
+            // Flags, numbers and texts, all of which JSON has.
+            options: serde_json::to_value(&self.options).unwrap_or_default(),
             damaged: heard.damage.is_some(),
             podrun_version: env!("CARGO_PKG_VERSION"),
             created_at: self.clock.now(),
@@ -222,9 +232,9 @@ impl Hearing {
         let mut timings = Timings::default();
         let open = || -> std::io::Result<Box<dyn MediaBytes>> {
             let source = BlobSource::open(
-                self.runtime.clone(),
                 Arc::clone(self.blobs.blobs()),
-                self.meta.audio.key.clone(),
+                &self.meta.audio.key,
+                self.runtime.clone(),
             )?;
             Ok(Box::new(source))
         };
@@ -254,7 +264,10 @@ impl Hearing {
         )
         .map_err(|error| self.transcribe_stop(error))?;
         timings.add(TimedStage::Decode, source.spent);
-        timings.add(TimedStage::Generate, decoding.elapsed().saturating_sub(source.spent));
+        timings.add(
+            TimedStage::Generate,
+            decoding.elapsed().saturating_sub(source.spent),
+        );
         timings.total = started.elapsed();
         let Transcription { windows, .. } = transcription;
         Ok(Heard {
@@ -295,13 +308,13 @@ struct TimedSource {
 impl WindowSource for TimedSource {
     type Error = FeatureError;
 
-    fn content_frames(&self) -> usize {
-        usize::try_from(self.stream.content_frames()).unwrap_or(usize::MAX)
+    fn content_frames(&self) -> u64 {
+        self.stream.content_frames()
     }
 
-    fn window(&mut self, seek: usize) -> Result<Arc<MelWindow>, FeatureError> {
+    fn window(&mut self, seek: u64) -> Result<Arc<MelWindow>, FeatureError> {
         let started = Instant::now();
-        let window = self.stream.window(seek as u64)?;
+        let window = self.stream.window(seek)?;
         self.spent += started.elapsed();
         Ok(Arc::new(window))
     }

@@ -5,8 +5,11 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+
 /// What the model is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Task {
     /// The words in the language they are spoken in.
     #[default]

@@ -63,11 +63,23 @@ Files:
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArguments {
     /// Where everything is stored [default: podrun-data]
-    #[arg(long, global = true, env = "PODRUN_DATA_DIR", value_name = "DIR", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "PODRUN_DATA_DIR",
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
     pub(crate) data_dir: Option<PathBuf>,
 
     /// Settings file [default: podrun.toml, where it exists]
-    #[arg(long, global = true, env = "PODRUN_CONFIG", value_name = "FILE", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "PODRUN_CONFIG",
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
     pub(crate) config: Option<PathBuf>,
 
     /// No progress; results and errors only

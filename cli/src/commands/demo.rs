@@ -38,13 +38,29 @@ macro_rules! bundled {
     };
 }
 
-const EPISODES: [Bundled; 3] = bundled!["1-a-strange-planet", "2-a-small-garden", "3-viajes-y-cocina"];
+const EPISODES: [Bundled; 3] = bundled![
+    "1-a-strange-planet",
+    "2-a-small-garden",
+    "3-viajes-y-cocina"
+];
 const FEED: &str = include_str!("../../assets/demo/feed.xml.template");
 const MODEL: [(&str, &[u8]); 5] = [
-    ("model.bin", include_bytes!("../../assets/whisper-fixture/model.bin")),
-    ("config.json", include_bytes!("../../assets/whisper-fixture/config.json")),
-    ("vocabulary.json", include_bytes!("../../assets/whisper-fixture/vocabulary.json")),
-    ("tokenizer.json", include_bytes!("../../assets/whisper-fixture/tokenizer.json")),
+    (
+        "model.bin",
+        include_bytes!("../../assets/whisper-fixture/model.bin"),
+    ),
+    (
+        "config.json",
+        include_bytes!("../../assets/whisper-fixture/config.json"),
+    ),
+    (
+        "vocabulary.json",
+        include_bytes!("../../assets/whisper-fixture/vocabulary.json"),
+    ),
+    (
+        "tokenizer.json",
+        include_bytes!("../../assets/whisper-fixture/tokenizer.json"),
+    ),
     (
         "preprocessor_config.json",
         include_bytes!("../../assets/whisper-fixture/preprocessor_config.json"),
@@ -106,7 +122,8 @@ pub(crate) async fn run(
         return Ok(code);
     }
     let observer = Counting::new(output::observer(global));
-    let summary = transcribe::transcribe(&settings, &transcribe_everything(), observer, shutdown).await?;
+    let summary =
+        transcribe::transcribe(&settings, &transcribe_everything(), observer, shutdown).await?;
     let code = summary.run.code(shutdown);
     if code != Code::Done {
         return Ok(code);
@@ -202,10 +219,18 @@ async fn result(settings: &Settings) -> anyhow::Result<DemoResult> {
             anyhow::bail!("{id} is gone from the raw store");
         };
         episodes.push(DemoEpisode {
-            heard: transcript["text"].as_str().unwrap_or_default().trim().to_owned(),
+            heard: transcript["text"]
+                .as_str()
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
             files: DemoFiles {
                 audio: wire::path_in(settings, "raw", &meta.audio.key),
-                meta: wire::path_in(settings, "raw", &podrun::domain::RawKey::Meta(&id).to_string()),
+                meta: wire::path_in(
+                    settings,
+                    "raw",
+                    &podrun::domain::RawKey::Meta(&id).to_string(),
+                ),
                 transcript: staged(StageKey::Transcript(&id)),
                 vtt: staged(StageKey::Vtt(&id)),
                 segments: staged(StageKey::Segments(&id)),
@@ -213,7 +238,11 @@ async fn result(settings: &Settings) -> anyhow::Result<DemoResult> {
             },
             guid: id.guid.to_string(),
             title: meta.title.clone(),
-            spoken: bundled.text.split_whitespace().collect::<Vec<_>>().join(" "),
+            spoken: bundled
+                .text
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
         });
     }
     Ok(DemoResult {

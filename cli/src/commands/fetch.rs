@@ -9,10 +9,9 @@ use futures::StreamExt;
 use podrun::checkpoint::Reopen;
 use podrun::control::{ControlError, Enqueue, Planned};
 use podrun::domain::{FetchJob, StageName};
-use podrun::feeds::catalog::Catalog;
-use podrun::feeds::crawl::{CrawlOptions, CrawledFeed, Crawler};
+use podrun::feeds::{Catalog, CrawlOptions, Crawler, HttpFeedFetcher};
 use podrun::fetch::{FetchConfig, FetchStage};
-use podrun::manifest::Manifest;
+use podrun::manifest::{Manifest, store_manifest};
 use podrun::runtime::http::SafeUrl;
 use podrun::runtime::telemetry::{Event, Observer};
 use podrun::runtime::worker::{Scope, Worker, WorkerConfig};
@@ -92,7 +91,7 @@ pub(crate) async fn fetch(
         Stores::open(settings).await?
     };
     let crawl = tokio::select! {
-        episodes = source.episodes(settings, &stores, &observer) => Some(episodes?),
+        episodes = source.episodes(settings, &stores, &observer, shutdown) => Some(episodes?),
         () = shutdown.token.cancelled() => None,
     };
     let Some(crawl) = crawl else {
@@ -120,7 +119,16 @@ pub(crate) async fn fetch(
     } else if !planned.todo.is_empty() {
         let scope = planned.todo.into_iter().map(|job| job.episode.id);
         let scope = Some(Arc::new(Scope::new(scope)));
-        summary.run = drain(settings, &stores, observer, shutdown, scope, summary.planned, started).await?;
+        summary.run = drain(
+            settings,
+            &stores,
+            observer,
+            shutdown,
+            scope,
+            summary.planned,
+            started,
+        )
+        .await?;
     }
     Ok(summary)
 }
@@ -199,21 +207,24 @@ impl Source {
         settings: &Settings,
         stores: &Stores,
         observer: &Arc<Counting>,
+        shutdown: &Shutdown,
     ) -> anyhow::Result<Crawl> {
         match self {
             Self::File(path) => read_manifest(path),
-            Self::Catalog(catalog) => crawl(catalog, settings, stores, observer).await,
+            Self::Catalog(catalog) => crawl(catalog, settings, stores, observer, shutdown).await,
         }
     }
 }
 
 /// A manifest from a file, without a crawl.
 pub(super) fn read_manifest_rows(path: &Path) -> anyhow::Result<Manifest> {
-    let read = podrun::manifest::store::read_file(path).map_err(Problem::preflight)?;
-    for warning in &read.warnings {
+    let mut reader = podrun::manifest::open_file(path).map_err(Problem::preflight)?;
+    let rows: Result<Vec<_>, _> = reader.by_ref().collect();
+    let rows = rows.map_err(Problem::preflight)?;
+    for warning in reader.warnings() {
         tracing::warn!(manifest = %path.display(), "{warning}");
     }
-    Ok(read.manifest)
+    Ok(Manifest::from_rows(rows))
 }
 
 fn read_manifest(path: &Path) -> anyhow::Result<Crawl> {
@@ -230,10 +241,12 @@ async fn crawl(
     settings: &Settings,
     stores: &Stores,
     observer: &Arc<Counting>,
+    shutdown: &Shutdown,
 ) -> anyhow::Result<Crawl> {
-    let fetcher = podrun::feeds::http::HttpFeedFetcher::new(
+    let fetcher = HttpFeedFetcher::new(
         wire::http_client(settings)?,
         Arc::new(stores.throttle(settings)),
+        shutdown.token.clone(),
     );
     let crawler = Crawler::new(
         Arc::new(fetcher),
@@ -251,16 +264,8 @@ async fn crawl(
         feeds: crawled.len(),
         failed_feeds,
         file: None,
-        manifest: manifest(crawled),
+        manifest: Manifest::from_crawl(crawled),
     })
-}
-
-fn manifest(crawled: Vec<CrawledFeed>) -> Manifest {
-    let feeds = crawled.into_iter().filter_map(|feed| {
-        let parsed = feed.outcome.ok()?;
-        Some((feed.entry.tier, parsed.episodes))
-    });
-    Manifest::interleaved(feeds)
 }
 
 impl Crawl {
@@ -270,8 +275,8 @@ impl Crawl {
             return Ok(self.file.clone());
         }
         let today = stores.clock.now().date_naive();
-        let key = podrun::manifest::store::write(&*stores.manifests, &self.manifest, today).await?;
-        Ok(Some(stores.manifests.location(&key.to_string())))
+        let stored = store_manifest(&*stores.manifests, today, &self.manifest).await?;
+        Ok(Some(stored.location))
     }
 }
 
@@ -365,7 +370,10 @@ impl FetchSummary {
             }
         }
         if self.present > 0 {
-            lines += &format!("{} in the raw store already\n", text::count(self.present, "episode"));
+            lines += &format!(
+                "{} in the raw store already\n",
+                text::count(self.present, "episode")
+            );
         }
         if self.given_up > 0 {
             lines += &format!(
@@ -396,13 +404,18 @@ impl FetchSummary {
         }
         for (host, (episodes, bytes)) in hosts {
             let (episodes, bytes) = (text::count(episodes, "episode"), text::bytes(bytes));
-            lines += &format!("host {}: {episodes}, {bytes} claimed\n", text::printable(&host));
+            lines += &format!(
+                "host {}: {episodes}, {bytes} claimed\n",
+                text::printable(&host)
+            );
         }
         if self.would_fetch.is_empty() {
             lines += "dry run: nothing to fetch\n";
         } else {
             let episodes = text::count(self.planned, "episode");
-            let limit = options.limit.map_or(String::new(), |n| format!(" (limit {n})"));
+            let limit = options
+                .limit
+                .map_or(String::new(), |n| format!(" (limit {n})"));
             lines += &format!("dry run: would fetch {episodes}{limit}; nothing was changed\n");
         }
         lines

@@ -162,7 +162,12 @@ pub(crate) async fn drain(
     };
     let end = wire::run_worker(worker, stage, &shutdown.token).await?;
     observer.event(&Event::StageEnded { stage });
-    Ok(StageSummary::new(stage, observer.tally(), &end, work.started))
+    Ok(StageSummary::new(
+        stage,
+        observer.tally(),
+        &end,
+        work.started,
+    ))
 }
 
 async fn load(
@@ -221,7 +226,8 @@ fn fetched(stores: &Stores) -> impl Stream<Item = Result<TranscribeJob, ControlE
         let page = stores.raw.scan(after.as_deref(), PAGE).await?;
         Ok::<_, ControlError>(Some((page.items, page.next.map(Some))))
     });
-    pages.map_ok(|items| futures::stream::iter(items.into_iter().filter_map(job)))
+    pages
+        .map_ok(|items| futures::stream::iter(items.into_iter().filter_map(job)))
         .try_flatten()
 }
 
@@ -251,13 +257,17 @@ impl TranscribeSummary {
                 lines += &format!("dry run: would transcribe {episodes}; nothing was changed\n");
             }
             (false, 0) if self.present == 0 && self.given_up == 0 => {
-                lines += "nothing to transcribe: no episode is fetched yet; `podrun fetch` does that\n";
+                lines +=
+                    "nothing to transcribe: no episode is fetched yet; `podrun fetch` does that\n";
             }
             (false, 0) => lines += "nothing to transcribe\n",
             (false, _) => lines += &self.run.text("podrun transcribe"),
         }
         if self.present > 0 {
-            lines += &format!("{} transcribed already\n", text::count(self.present, "episode"));
+            lines += &format!(
+                "{} transcribed already\n",
+                text::count(self.present, "episode")
+            );
         }
         if self.given_up > 0 {
             lines += &format!(

@@ -26,7 +26,10 @@ pub(crate) async fn run(
             }
             let stores = Stores::open(&settings).await?;
             let queued = stores.fetch_queue.depth().await?.outstanding();
-            fetch::drain(&settings, &stores, observer, shutdown, None, queued, started).await?
+            fetch::drain(
+                &settings, &stores, observer, shutdown, None, queued, started,
+            )
+            .await?
         }
         WorkerStage::Transcribe {
             model,

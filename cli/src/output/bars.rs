@@ -41,7 +41,9 @@ impl Bars {
     }
 
     fn start_main(&self, prefix: String, length: u64) {
-        let bar = self.all.add(ProgressBar::new(length).with_style(style(MAIN)));
+        let bar = self
+            .all
+            .add(ProgressBar::new(length).with_style(style(MAIN)));
         bar.set_prefix(prefix);
         bar.enable_steady_tick(Duration::from_millis(500));
         let mut state = self.state();
@@ -52,7 +54,9 @@ impl Bars {
     }
 
     fn start_episode(&self, stage: StageName, episode: &EpisodeId, title: &str) {
-        let bar = self.all.add(ProgressBar::no_length().with_style(style(UNKNOWN)));
+        let bar = self
+            .all
+            .add(ProgressBar::no_length().with_style(style(UNKNOWN)));
         bar.set_prefix(stage.to_string());
         let name = if title.is_empty() {
             text::short(&episode.to_string(), 60)
@@ -88,7 +92,10 @@ impl Bars {
         state.amount += amount;
         let sum = match stage {
             StageName::Fetch => text::bytes(state.amount),
-            StageName::Transcribe => format!("{} of audio", text::clock(Duration::from_millis(state.amount))),
+            StageName::Transcribe => format!(
+                "{} of audio",
+                text::clock(Duration::from_millis(state.amount))
+            ),
         };
         if let Some(main) = &state.main {
             main.set_message(sum);
@@ -99,7 +106,8 @@ impl Bars {
     fn model(&self, file: &str, done: u64, total: u64) {
         let mut state = self.state();
         let bar = state.model.get_or_insert_with(|| {
-            self.all.add(ProgressBar::new(total).with_style(style(BYTES)))
+            self.all
+                .add(ProgressBar::new(total).with_style(style(BYTES)))
         });
         bar.set_prefix("model");
         bar.set_message(text::short(file, 60));
@@ -130,19 +138,36 @@ impl Observer for Bars {
                 self.say(event);
                 self.tick_main();
             }
-            Event::StageStarted { stage, episodes } => self.start_main(stage.to_string(), *episodes),
-            Event::EpisodeStarted { stage, episode, title } => self.start_episode(*stage, episode, title),
-            Event::EpisodeProgress { stage, episode, done, total } => {
+            Event::StageStarted { stage, episodes } => {
+                self.start_main(stage.to_string(), *episodes)
+            }
+            Event::EpisodeStarted {
+                stage,
+                episode,
+                title,
+            } => self.start_episode(*stage, episode, title),
+            Event::EpisodeProgress {
+                stage,
+                episode,
+                done,
+                total,
+            } => {
                 self.move_episode(*stage, episode, *done, *total);
             }
-            Event::EpisodeDone { stage, episode, amount, .. } => {
+            Event::EpisodeDone {
+                stage,
+                episode,
+                amount,
+                ..
+            } => {
                 self.end_episode(*stage, episode, *amount, true);
             }
             Event::EpisodeFailed { stage, episode, .. } => {
                 self.end_episode(*stage, episode, 0, true);
                 self.say(event);
             }
-            Event::EpisodeRetry { stage, episode, .. } | Event::EpisodeReleased { stage, episode } => {
+            Event::EpisodeRetry { stage, episode, .. }
+            | Event::EpisodeReleased { stage, episode } => {
                 self.end_episode(*stage, episode, 0, false);
                 self.say(event);
             }

@@ -60,7 +60,10 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             } else {
                 format!(" (note: {})", odd.join("; "))
             };
-            format!("feed {feed}: {}{odd}", text::count(*episodes as u64, "episode"))
+            format!(
+                "feed {feed}: {}{odd}",
+                text::count(*episodes as u64, "episode")
+            )
         }
         Event::FeedFailed { feed, reason } => {
             format!("feed {feed} failed: {}", text::printable(reason))
@@ -100,10 +103,16 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             text::printable(reason)
         ),
         Event::EpisodeReleased { stage, episode } => {
-            format!("{stage}: {} handed back", text::printable(&episode.to_string()))
+            format!(
+                "{stage}: {} handed back",
+                text::printable(&episode.to_string())
+            )
         }
         Event::ModelLoaded { model, elapsed_s } => {
-            format!("model {} loaded in {elapsed_s:.1} s", text::printable(model))
+            format!(
+                "model {} loaded in {elapsed_s:.1} s",
+                text::printable(model)
+            )
         }
         _ => return None,
     })
@@ -118,7 +127,9 @@ fn done(stage: StageName, amount: u64, elapsed_s: f64) -> String {
         (StageName::Transcribe, amount) => {
             let speed = amount as f64 / 1000.0 / elapsed_s.max(0.001);
             let length = text::clock(Duration::from_millis(amount));
-            format!("transcribed, {length} of audio in {elapsed_s:.1} s ({speed:.0} times real time)")
+            format!(
+                "transcribed, {length} of audio in {elapsed_s:.1} s ({speed:.0} times real time)"
+            )
         }
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| match c {
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                '\u{fffd}'
+            }
             c if c.is_control() => '\u{fffd}',
             c => c,
         })
@@ -73,7 +75,10 @@ mod tests {
 
     #[test]
     fn titles_cannot_drive_the_terminal() {
-        assert_eq!(printable("a\u{1b}[31m\u{202e}b\n"), "a\u{fffd}[31m\u{fffd}b\u{fffd}");
+        assert_eq!(
+            printable("a\u{1b}[31m\u{202e}b\n"),
+            "a\u{fffd}[31m\u{fffd}b\u{fffd}"
+        );
         assert_eq!(short("abcdef", 4), "abc…");
     }
 }

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use podrun::runtime::telemetry::{Ignore, Observer};
-use podrun::transcribe::ct2::{Ct2Config, Ct2Engine};
-use podrun::transcribe::model::{HubConfig, ModelSource};
+use podrun::transcribe::ct2::Ct2Engine;
+use podrun::transcribe::ct2_config::Ct2Config;
+use podrun::transcribe::hub::HubConfig;
+use podrun::transcribe::model::ModelSource;
 use podrun::transcribe::thread::{EngineHandle, EngineThread};
 use podrun::transcribe::tokenizer::Tokenizer;
 
@@ -34,12 +36,13 @@ impl Speech {
     }
 }
 
-/// Checks the model's name, or its folder, before anything else happens.
+/// Checks everything that was named, before anything else happens.
 pub(crate) fn check(settings: &TranscribeSettings) -> Result<Model, Problem> {
+    ct2_config(settings)?;
     let source = ModelSource::parse(&settings.model).map_err(Problem::preflight)?;
     if let ModelSource::Directory(_) = &source {
         source
-            .fetch(&hub_config(), &Ignore)
+            .fetch(&hub_config()?, &Ignore)
             .map_err(Problem::preflight)?;
     }
     Ok(source)
@@ -52,26 +55,41 @@ pub(crate) fn load(
     observer: &dyn Observer,
 ) -> Result<Speech, Problem> {
     let files = source
-        .fetch(&hub_config(), observer)
+        .fetch(&hub_config()?, observer)
         .map_err(Problem::preflight)?;
     let tokenizer = Tokenizer::from_file(&files.tokenizer()).map_err(Problem::preflight)?;
     let config = ct2_config(settings)?;
-    let thread =
-        EngineThread::start(move || Ct2Engine::load(&files, &config)).map_err(Problem::preflight)?;
+    let thread = EngineThread::start(move || Ct2Engine::load(&files, &config))
+        .map_err(Problem::preflight)?;
     Ok(Speech {
         thread,
         tokenizer: Arc::new(tokenizer),
     })
 }
 
+fn ct2_config(settings: &TranscribeSettings) -> Result<Ct2Config, Problem> {
+    Ok(Ct2Config {
+        device: settings.device.parse().map_err(Problem::preflight)?,
+        device_index: 0,
+        compute_type: settings.compute_type.parse().map_err(Problem::preflight)?,
+        threads: usize::from(settings.threads),
+    })
+}
+
 /// The variables that every tool of the hub reads.
-fn hub_config() -> HubConfig {
+fn hub_config() -> Result<HubConfig, Problem> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let home = || variable("HF_HOME").map(|home| Path::new(&home).join("hub"));
-    HubConfig {
+    let cache = variable("HF_HUB_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| variable("HF_HOME").map(|home| Path::new(&home).join("hub")))
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache/huggingface/hub")))
+        .ok_or_else(|| {
+            Problem::preflight("there is no home directory to keep models in")
+                .hint("name a folder for them in HF_HOME, or give the folder of a model")
+        })?;
+    Ok(HubConfig {
         endpoint: variable("HF_ENDPOINT"),
-        cache_dir: variable("HF_HUB_CACHE").map(PathBuf::from).or_else(home),
         token: variable("HF_TOKEN"),
-        ..HubConfig::default()
-    }
+        ..HubConfig::new(cache)
+    })
 }

@@ -70,7 +70,12 @@ fn each_bad_feed_has_its_line_and_the_good_one_is_fetched() {
         let line = format!("feed {slug} failed: ");
         assert_eq!(ran.stderr.matches(&line).count(), 1, "{line}: {ran:#?}");
     }
-    assert!(context.path("podrun-data/raw/good/g/audio/episode.mp3").is_file(), "{ran:#?}");
+    assert!(
+        context
+            .path("podrun-data/raw/good/g/audio/episode.mp3")
+            .is_file(),
+        "{ran:#?}"
+    );
 }
 
 const FEED_AT_ROOT: &str = "<rss version=\"2.0\"><channel><title>t</title><item>\
@@ -107,7 +112,9 @@ fn bad_audio_is_named_and_never_stored() {
     assert_eq!(result["done"], 1, "{result:#}");
     let class_of = |name: &str| {
         let failures = result["failures"].as_array().unwrap();
-        let failure = failures.iter().find(|f| f["episode"] == format!("show/{name}"));
+        let failure = failures
+            .iter()
+            .find(|f| f["episode"] == format!("show/{name}"));
         failure.unwrap_or_else(|| panic!("{name}: {result:#}"))["class"].clone()
     };
     assert_eq!(class_of("gone"), "not_found");
@@ -117,7 +124,10 @@ fn bad_audio_is_named_and_never_stored() {
     assert_eq!(class_of("cut"), "truncated");
     let files = context.files("podrun-data/raw");
     let stored: Vec<_> = files.keys().filter(|name| !name.starts_with('.')).collect();
-    assert_eq!(stored, ["show/good/audio/episode.mp3", "show/good/meta/meta.json"]);
+    assert_eq!(
+        stored,
+        ["show/good/audio/episode.mp3", "show/good/meta/meta.json"]
+    );
 }
 
 fn manifest(items: &[(String, String, String, u64)]) -> String {
@@ -132,24 +142,40 @@ fn manifest(items: &[(String, String, String, u64)]) -> String {
 fn a_missing_or_broken_model_folder() {
     let context = Context::new();
     context.write("podrun-data/.keep", "");
-    let ran = context.podrun(&["transcribe", "--model", "./no-such-model"]).expect_code(4);
+    let ran = context
+        .podrun(&["transcribe", "--model", "./no-such-model"])
+        .expect_code(4);
     assert_clear(&ran, &["no-such-model"]);
 
     one_fetched_episode(&context);
     context.write("broken/model.bin", "rubbish");
-    let ran = context.podrun(&["transcribe", "--model", "./broken", "--quiet"]).expect_code(4);
+    let ran = context
+        .podrun(&["transcribe", "--model", "./broken", "--quiet"])
+        .expect_code(4);
     assert_clear(&ran, &["broken"]);
 
     let model = fixture_model();
-    for name in ["config.json", "vocabulary.json", "tokenizer.json", "preprocessor_config.json"] {
-        context.write(&format!("cut/{name}"), fs::read(format!("{model}/{name}")).unwrap());
+    for name in [
+        "config.json",
+        "vocabulary.json",
+        "tokenizer.json",
+        "preprocessor_config.json",
+    ] {
+        context.write(
+            &format!("cut/{name}"),
+            fs::read(format!("{model}/{name}")).unwrap(),
+        );
     }
     let weights = fs::read(format!("{model}/model.bin")).unwrap();
     context.write("cut/model.bin", &weights[..weights.len() / 3]);
-    let ran = context.podrun(&["transcribe", "--model", "./cut", "--quiet"]).expect_code(4);
+    let ran = context
+        .podrun(&["transcribe", "--model", "./cut", "--quiet"])
+        .expect_code(4);
     assert_clear(&ran, &["cut"]);
 
-    context.podrun(&["transcribe", "--model", &model, "--quiet"]).expect_code(0);
+    context
+        .podrun(&["transcribe", "--model", &model, "--quiet"])
+        .expect_code(0);
 }
 
 /// A real episode in the raw store, fetched the ordinary way.
@@ -157,8 +183,13 @@ fn one_fetched_episode(context: &Context) {
     let mp3 = fs::read(&speech::fifty()[0].audio).unwrap();
     let server = RudeServer::start(move |_| response("200 OK", "audio/mpeg", &mp3));
     let row = format!("show,g,t,{}\n", server.url("a.mp3"));
-    context.write("one.csv", format!("feed_slug,guid,title,enclosure_url\n{row}"));
-    context.podrun(&["fetch", "--manifest", "one.csv"]).expect_code(0);
+    context.write(
+        "one.csv",
+        format!("feed_slug,guid,title,enclosure_url\n{row}"),
+    );
+    context
+        .podrun(&["fetch", "--manifest", "one.csv"])
+        .expect_code(0);
 }
 
 #[test]
@@ -168,25 +199,45 @@ fn audio_that_cannot_be_decoded_fails_alone() {
     let audio = context.path("podrun-data/raw/show/g/audio/episode.mp3");
     fs::write(&audio, [0; 5000]).unwrap();
     let model = fixture_model();
-    let ran = context.podrun(&["transcribe", "--model", &model, "--json"]).expect_code(3);
-    assert_eq!(ran.json()["failures"][0]["class"], "undecodable", "{ran:#?}");
-    assert!(context.files("podrun-data/stage").keys().all(|name| name.starts_with('.')));
+    let ran = context
+        .podrun(&["transcribe", "--model", &model, "--json"])
+        .expect_code(3);
+    assert_eq!(
+        ran.json()["failures"][0]["class"],
+        "undecodable",
+        "{ran:#?}"
+    );
+    assert!(
+        context
+            .files("podrun-data/stage")
+            .keys()
+            .all(|name| name.starts_with('.'))
+    );
 }
 
 #[test]
 fn a_damaged_database_is_named_and_nothing_is_lost() {
     let context = Context::new();
     one_fetched_episode(&context);
-    context.write("podrun-data/podrun.db", "this is no database, not even a small one");
+    context.write(
+        "podrun-data/podrun.db",
+        "this is no database, not even a small one",
+    );
     let ran = context.podrun(&["status"]).expect_code(4);
     assert_clear(&ran, &["podrun.db", "move it away"]);
 
-    fs::rename(context.path("podrun-data/podrun.db"), context.path("moved.db")).unwrap();
+    fs::rename(
+        context.path("podrun-data/podrun.db"),
+        context.path("moved.db"),
+    )
+    .unwrap();
     for journal in ["podrun.db-wal", "podrun.db-shm"] {
         // Present only where the last process could not fold them in.
         let _ = fs::remove_file(context.path("podrun-data").join(journal));
     }
-    let ran = context.podrun(&["fetch", "--manifest", "one.csv", "--json"]).expect_code(0);
+    let ran = context
+        .podrun(&["fetch", "--manifest", "one.csv", "--json"])
+        .expect_code(0);
     assert_eq!(ran.json()["present"], 1, "{ran:#?}");
 }
 
@@ -195,8 +246,13 @@ fn a_data_directory_that_cannot_be_written() {
     let context = Context::new();
     // Root may write anywhere, so a file in the way stands for a read-only disk.
     context.write("podrun-data", "a file");
-    context.write("m.csv", "feed_slug,guid,title,enclosure_url\nshow,g,t,http://127.0.0.1:1/a.mp3\n");
-    let ran = context.podrun(&["fetch", "--manifest", "m.csv", "--quiet"]).expect_code(4);
+    context.write(
+        "m.csv",
+        "feed_slug,guid,title,enclosure_url\nshow,g,t,http://127.0.0.1:1/a.mp3\n",
+    );
+    let ran = context
+        .podrun(&["fetch", "--manifest", "m.csv", "--quiet"])
+        .expect_code(4);
     assert_clear(&ran, &["podrun-data", "--data-dir"]);
 }
 
@@ -207,7 +263,10 @@ fn a_full_disk_stops_the_run_with_one_line() {
     let data = context.path("podrun-data");
     fs::create_dir_all(&data).unwrap();
     let mount = |arguments: &[&str]| {
-        std::process::Command::new("mount").args(arguments).arg(&data).status()
+        std::process::Command::new("mount")
+            .args(arguments)
+            .arg(&data)
+            .status()
     };
     let mounted = mount(&["-t", "tmpfs", "-o", "size=256k", "podrun-test"]);
     if !mounted.is_ok_and(|status| status.success()) {
@@ -217,7 +276,10 @@ fn a_full_disk_stops_the_run_with_one_line() {
     let mp3 = fs::read(&speech::fifty()[0].audio).unwrap().repeat(10);
     let server = RudeServer::start(move |_| response("200 OK", "audio/mpeg", &mp3));
     let row = format!("show,g,t,{}\n", server.url("a.mp3"));
-    context.write("one.csv", format!("feed_slug,guid,title,enclosure_url\n{row}"));
+    context.write(
+        "one.csv",
+        format!("feed_slug,guid,title,enclosure_url\n{row}"),
+    );
     let ran = context.podrun(&["fetch", "--manifest", "one.csv", "--quiet"]);
     let files = context.files("podrun-data/raw");
     let unmounted = std::process::Command::new("umount").arg(&data).status();

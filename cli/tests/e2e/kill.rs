@@ -22,7 +22,9 @@ fn kill_ten_times(context: &Context, arguments: &[&str], longest: Duration) {
     let mut state = u64::from(seed) | 1;
     for _ in 0..KILLS {
         // A multiplicative generator is random enough for moments.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         let share = (state >> 40) as f64 / f64::from(1 << 24);
         let mut child = context.start(arguments);
         std::thread::sleep(longest.mul_f64(0.05 + 0.95 * share));
@@ -93,7 +95,10 @@ fn a_killed_transcribe_loses_and_doubles_nothing() {
 /// The objects of a store, without its housekeeping files.
 fn visible(context: &Context, store: &str) -> Vec<String> {
     let files = context.files(store);
-    files.into_keys().filter(|name| !name.starts_with('.')).collect()
+    files
+        .into_keys()
+        .filter(|name| !name.starts_with('.'))
+        .collect()
 }
 
 fn assert_nothing_left_over(context: &Context) {

@@ -29,7 +29,12 @@ pub(crate) fn serve(count: usize, limit_rate: Option<&str>) -> Show {
         .map(|(number, spoken)| {
             let name = format!("{number}.mp3");
             let size = fs::copy(&spoken.audio, root.path().join(&name)).unwrap();
-            (guid(number), format!("Episode {number}"), web.url(&name), size)
+            (
+                guid(number),
+                format!("Episode {number}"),
+                web.url(&name),
+                size,
+            )
         })
         .collect();
     fs::write(root.path().join("feed.xml"), rss(&items)).unwrap();
@@ -54,11 +59,18 @@ fn fifty_episodes_from_feed_to_transcript() {
     let context = Context::new();
     context.catalog(&[("show", &show.web.url("feed.xml"))]);
 
-    let dry = context.podrun(&["fetch", "--limit", "20", "--dry-run", "--json"]).expect_code(0);
+    let dry = context
+        .podrun(&["fetch", "--limit", "20", "--dry-run", "--json"])
+        .expect_code(0);
     assert_eq!(dry.json()["planned"], 20);
-    assert!(!context.path("podrun-data").exists(), "a dry run made the data directory");
+    assert!(
+        !context.path("podrun-data").exists(),
+        "a dry run made the data directory"
+    );
 
-    let first = context.podrun(&["fetch", "--limit", "20", "--json"]).expect_code(0);
+    let first = context
+        .podrun(&["fetch", "--limit", "20", "--json"])
+        .expect_code(0);
     assert_eq!(first.json()["done"], 20, "{first:#?}");
     assert_eq!(metas(&context), 20);
 
@@ -75,14 +87,22 @@ fn fifty_episodes_from_feed_to_transcript() {
     assert_eq!(nothing.json()["done"], 0);
     assert_eq!(nothing.json()["present"], 50);
     let manifests = context.files("podrun-data/manifests");
-    assert_eq!(manifests.len(), 3, "each run keeps its own manifest: {manifests:?}");
+    assert_eq!(
+        manifests.len(),
+        3,
+        "each run keeps its own manifest: {manifests:?}"
+    );
 
     let model = fixture_model();
-    let run = context.podrun(&["transcribe", "--model", &model, "--json"]).expect_code(0);
+    let run = context
+        .podrun(&["transcribe", "--model", &model, "--json"])
+        .expect_code(0);
     assert_eq!(run.json()["done"], 50, "{run:#?}");
     check_transcripts(&context);
 
-    let again = context.podrun(&["transcribe", "--model", &model, "--json"]).expect_code(0);
+    let again = context
+        .podrun(&["transcribe", "--model", &model, "--json"])
+        .expect_code(0);
     assert_eq!(again.json()["done"], 0);
 
     let status = context.podrun(&["status", "--json"]).expect_code(0).json();
@@ -94,7 +114,10 @@ fn fifty_episodes_from_feed_to_transcript() {
 
 fn metas(context: &Context) -> usize {
     let files = context.files("podrun-data/raw");
-    files.keys().filter(|name| name.ends_with("/meta/meta.json")).count()
+    files
+        .keys()
+        .filter(|name| name.ends_with("/meta/meta.json"))
+        .count()
 }
 
 fn check_transcripts(context: &Context) {
@@ -115,7 +138,10 @@ fn check_transcripts(context: &Context) {
             let segment: Value = serde_json::from_str(line).unwrap();
             let (start, end) = (&segment["start_s"], &segment["end_s"]);
             let (start, end) = (start.as_f64().unwrap(), end.as_f64().unwrap());
-            assert!(start < end && end <= duration + 0.1, "{line} in {duration} s");
+            assert!(
+                start < end && end <= duration + 0.1,
+                "{line} in {duration} s"
+            );
         }
         assert!(read("transcripts/transcript.vtt").starts_with("WEBVTT\n"));
 
@@ -126,5 +152,8 @@ fn check_transcripts(context: &Context) {
     }
     let rate = word_error_rate(&truth, &heard);
     println!("word error rate: {:.2} %", rate * 100.0);
-    assert!(rate <= MODEL_WORD_ERROR_RATE + 0.02, "word error rate {rate}");
+    assert!(
+        rate <= MODEL_WORD_ERROR_RATE + 0.02,
+        "word error rate {rate}"
+    );
 }

@@ -33,7 +33,14 @@ fn make(count: usize) -> Vec<Spoken> {
         let status = Command::new("python3")
             .arg(&speaker)
             .arg(&folder)
-            .args(["--count", &count.to_string(), "--minutes", "0.33", "--seed", "11"])
+            .args([
+                "--count",
+                &count.to_string(),
+                "--minutes",
+                "0.33",
+                "--seed",
+                "11",
+            ])
             .status()
             .expect("python3 is installed; tools/test installs it");
         assert!(status.success(), "{} failed", speaker.display());

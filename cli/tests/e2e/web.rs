@@ -74,7 +74,10 @@ fn free_port() -> u16 {
 fn wait_for(address: &str) {
     let started = Instant::now();
     while TcpStream::connect(address).is_err() {
-        assert!(started.elapsed() < Duration::from_secs(10), "nginx did not start");
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "nginx did not start"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -15,10 +15,11 @@ fn engine() -> EngineInfo {
     }
 }
 
-fn windows(total: u32, skipped_no_speech: u32) -> WindowCounts {
+fn windows(total: u64, silent: u64) -> WindowCounts {
     WindowCounts {
         total,
-        skipped_no_speech,
+        silent,
+        ..WindowCounts::default()
     }
 }
 
@@ -50,7 +51,7 @@ fn the_file_is_one_line_with_every_key() {
     let expected = concat!(
         r#"{"schema_version":1,"feed_slug":"20vc","guid":"g","audio_seconds":60.0,"#,
         r#""segments":2,"words":4,"words_per_minute":4.0,"language":"en","#,
-        r#""language_probability":0.99,"windows":{"total":3,"skipped_no_speech":1},"#,
+        r#""language_probability":0.99,"windows":{"total":3,"silent":1,"retried":0,"doubtful":0},"#,
         r#""mean_avg_logprob":-0.406,"min_avg_logprob":-0.5,"max_compression_ratio":1.25,"#,
         r#""repeated_trigram_share":0.0,"covered_seconds":50.0,"last_end_share":0.833,"#,
         r#""suspicious":false,"damaged":false,"stage_seconds":{"generate":1.0},"#,
