@@ -5,22 +5,42 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::ControlError;
 use crate::checkpoint::{Checkpoints, Reopen, Subject, state};
-use crate::domain::{EpisodeId, Job, job};
+use crate::domain::{EpisodeId, FetchJob, Job, TranscribeJob, job};
 use crate::queue::{NewMessage, Queue};
+use crate::raw::RawStore;
 use crate::runtime::clock::Clock;
+use crate::stage::StageStore;
 
 /// How many candidates are looked at in one go.
 const PAGE: usize = 500;
 /// How many store look-ups are under way at the same time.
 const LOOK_UPS: usize = 16;
 
-/// Tells whether a job's product exists already.
-pub type IsPresent<J> = dyn Fn(&J) -> BoxFuture<'_, Result<bool, ControlError>> + Send + Sync;
+/// Where a stage's products lie.
+#[async_trait]
+pub trait Products<J>: Sync {
+    /// Whether a job's product exists.
+    async fn is_present(&self, job: &J) -> Result<bool, ControlError>;
+}
+
+#[async_trait]
+impl Products<FetchJob> for RawStore {
+    async fn is_present(&self, job: &FetchJob) -> Result<bool, ControlError> {
+        Ok(self.is_complete(&job.episode.id).await?)
+    }
+}
+
+#[async_trait]
+impl Products<TranscribeJob> for StageStore {
+    async fn is_present(&self, job: &TranscribeJob) -> Result<bool, ControlError> {
+        Ok(self.is_complete(&job.episode).await?)
+    }
+}
 
 /// Plans one stage's work.
 pub struct Enqueue<'a, J> {
@@ -28,8 +48,8 @@ pub struct Enqueue<'a, J> {
     pub checkpoints: &'a dyn Checkpoints,
     /// Where messages go; `None` only looks (`--dry-run`).
     pub queue: Option<&'a dyn Queue>,
-    /// The store look-up.
-    pub is_present: &'a IsPresent<J>,
+    /// What exists.
+    pub products: &'a dyn Products<J>,
     /// Most episodes to work on.
     pub limit: Option<u64>,
     /// What to do about earlier failures.
@@ -75,7 +95,7 @@ impl<J: Job> Enqueue<'_, J> {
         };
         let looked_up = candidates
             .map_ok(|job| async move {
-                let is_present = (self.is_present)(&job).await?;
+                let is_present = self.products.is_present(&job).await?;
                 Ok((job, is_present))
             })
             .try_buffered(LOOK_UPS);

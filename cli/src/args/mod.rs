@@ -14,7 +14,7 @@ pub(crate) use demo::DemoArguments;
 pub(crate) use fetch::FetchArguments;
 pub(crate) use status::StatusArguments;
 pub(crate) use transcribe::TranscribeArguments;
-pub(crate) use worker::WorkerArguments;
+pub(crate) use worker::{WorkerArguments, WorkerStage};
 
 /// Podcast back catalogues as text you can query.
 ///

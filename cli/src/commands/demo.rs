@@ -213,7 +213,7 @@ async fn result(settings: &Settings) -> anyhow::Result<DemoResult> {
         };
         let staged = |key: StageKey<'_>| wire::path_in(settings, "stage", &key.to_string());
         let key = StageKey::Transcript(&id).to_string();
-        let transcript = read_all(&*stores.stage.blobs(), &key, MAX_TRANSCRIPT).await?;
+        let transcript = read_all(&**stores.stage.blobs(), &key, MAX_TRANSCRIPT).await?;
         let transcript: serde_json::Value = serde_json::from_slice(&transcript)?;
         let Some((meta, _)) = stores.raw.meta(&id).await? else {
             anyhow::bail!("{id} is gone from the raw store");

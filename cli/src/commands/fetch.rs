@@ -285,13 +285,10 @@ async fn plan(
     options: &FetchArguments,
     manifest: Manifest,
 ) -> anyhow::Result<Planned<FetchJob>> {
-    let raw = &stores.raw;
     let enqueue = Enqueue {
         checkpoints: &*stores.checkpoints,
         queue: (!options.dry_run).then_some(&*stores.fetch_queue),
-        is_present: &|job: &FetchJob| {
-            Box::pin(async move { Ok(raw.is_complete(&job.episode.id).await?) })
-        },
+        products: &stores.raw,
         limit: options.limit,
         reopen: reopen(options.retry_failed),
         clock: Arc::clone(&stores.clock),

@@ -192,13 +192,10 @@ async fn plan(
     stores: &Stores,
     options: &TranscribeArguments,
 ) -> anyhow::Result<Planned<TranscribeJob>> {
-    let stage = &stores.stage;
     let enqueue = Enqueue {
         checkpoints: &*stores.checkpoints,
         queue: (!options.dry_run).then_some(&*stores.transcribe_queue),
-        is_present: &|job: &TranscribeJob| {
-            Box::pin(async move { Ok(stage.is_complete(&job.episode).await?) })
-        },
+        products: &stores.stage,
         limit: options.limit,
         reopen: reopen(options.retry_failed),
         clock: Arc::clone(&stores.clock),
@@ -221,7 +218,7 @@ async fn plan(
 /// passed over with a warning.
 fn fetched(stores: &Stores) -> impl Stream<Item = Result<TranscribeJob, ControlError>> + Send + '_ {
     const PAGE: usize = 500;
-    let pages = futures::stream::try_unfold(Some(None::<String>), |after| async move {
+    let pages = futures::stream::try_unfold(Some(None::<String>), move |after| async move {
         let Some(after) = after else { return Ok(None) };
         let page = stores.raw.scan(after.as_deref(), PAGE).await?;
         Ok::<_, ControlError>(Some((page.items, page.next.map(Some))))

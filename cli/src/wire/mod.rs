@@ -143,7 +143,7 @@ impl Stores {
     pub(crate) fn throttle(&self, settings: &Settings) -> Throttle {
         Throttle::new(
             Arc::clone(&self.windows),
-            settings.politeness.clone(),
+            Arc::new(settings.politeness.clone()),
             self.owner.clone(),
             Arc::clone(&self.clock),
         )
