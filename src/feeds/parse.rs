@@ -142,33 +142,36 @@ pub fn parse_feed(source: FeedSource<'_>) -> Result<ParsedFeed, ParseError> {
 }
 
 fn read(text: &str, source: &FeedSource<'_>) -> Result<Feed, ParseError> {
-    let not_a_feed = || ParseError::NotAFeed(looks_like(text, source));
-    let adapted = match text.as_bytes()[0] {
-        b'{' => text.to_owned(),
-        b'<' => dialect::adapt(text)
-            .map_err(|dialect::TooDeep| ParseError::Malformed("elements nest too deep".into()))?,
-        _ => return Err(not_a_feed()),
+    let adapted = match text.as_bytes().first() {
+        Some(b'{') => Ok(text.to_owned()),
+        Some(b'<') => dialect::adapt(text).map_err(|_| "its elements nest too deep".to_owned()),
+        _ => return Err(ParseError::NotAFeed(looks_like(text, source))),
     };
-    Builder::new()
-        .base_uri(Some(source.final_url))
-        .id_generator(|_, _, _| String::new())
-        .build()
-        .parse(adapted.as_bytes())
-        .map_err(|error| match error {
-            ParseFeedError::ParseError(ParseErrorKind::NoFeedRoot)
-            | ParseFeedError::JsonUnsupportedVersion(_) => not_a_feed(),
-            // JSON without the members of a feed is another program's answer.
-            ParseFeedError::JsonSerde(error)
-                if error.is_data() && !text.contains("jsonfeed.org") =>
-            {
-                not_a_feed()
-            }
-            error if is_html(text) => {
-                let _ = error;
-                not_a_feed()
-            }
-            error => ParseError::Malformed(error.to_string()),
-        })
+    let parsed = adapted.and_then(|adapted| {
+        Builder::new()
+            .base_uri(Some(source.final_url))
+            .id_generator(|_, _, _| String::new())
+            .build()
+            .parse(adapted.as_bytes())
+            .map_err(|error| match is_no_feed(&error, text) {
+                true => String::new(),
+                false => error.to_string(),
+            })
+    });
+    parsed.map_err(|problem| match problem.is_empty() || is_html(text) {
+        true => ParseError::NotAFeed(looks_like(text, source)),
+        false => ParseError::Malformed(problem),
+    })
+}
+
+/// Whether the parser says that this is something else, and not a feed with a mistake.
+fn is_no_feed(error: &ParseFeedError, text: &str) -> bool {
+    match error {
+        ParseFeedError::ParseError(ParseErrorKind::NoFeedRoot)
+        | ParseFeedError::JsonUnsupportedVersion(_) => true,
+        ParseFeedError::JsonSerde(error) => error.is_data() && !text.contains("jsonfeed.org"),
+        _ => false,
+    }
 }
 
 fn is_html(text: &str) -> bool {

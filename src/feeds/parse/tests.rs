@@ -209,6 +209,8 @@ fn other_answers_are_named() {
         looks("<html><body><br></body></html>", None),
         LooksLike::Html
     );
+    let open = format!("<html>{}", "<p>".repeat(500));
+    assert_eq!(looks(&open, None), LooksLike::Html);
     assert_eq!(
         looks("<opml version='2.0'><body/></opml>", None),
         LooksLike::Xml("opml".into())
@@ -252,4 +254,19 @@ fn a_silly_duration_costs_only_itself() {
     let feed = parse(&rss(r#"<item><guid>1</guid><itunes:title>x</itunes:title>
         <itunes:duration>99999999999999999999999</itunes:duration><enclosure url="https://e.com/1.mp3"/></item>"#));
     assert_eq!(feed.episodes[0].duration_s, None);
+}
+
+#[test]
+fn a_long_feed_is_read_in_one_pass() {
+    let item = |number: usize| {
+        format!(
+            r#"<item><title>Q &amp; A &#{}; {number}</title><guid>{number}</guid><itunes:duration>1:00</itunes:duration>
+            <content:encoded><![CDATA[<p>{}</p>]]></content:encoded>
+            <enclosure url="https://e.com/{number}.mp3?a=1&amp;b=2"/></item>"#,
+            33,
+            "text & more ".repeat(50)
+        )
+    };
+    let items: String = (0..50_000).map(item).collect();
+    assert_eq!(parse(&rss(&items)).episodes.len(), 50_000);
 }
