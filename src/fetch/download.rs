@@ -161,7 +161,9 @@ impl Downloader<'_> {
         transfer.check_length()?;
         let head = transfer.block(sniff::WINDOW, progress).await?;
         if head.is_empty() {
-            return Err(transfer.failure(FailureClass::Empty, "the body is empty").into());
+            return Err(transfer
+                .failure(FailureClass::Empty, "the body is empty")
+                .into());
         }
         let container = sniff(&head).map_err(|problem| {
             transfer.failure(FailureClass::NotAudio, &format!("is no audio: {problem}"))

@@ -48,7 +48,8 @@ pub fn sniff(head: &[u8]) -> Result<AudioContainer, NotAudio> {
 /// Containers with a signature.
 fn by_magic(head: &[u8]) -> Option<AudioContainer> {
     let at = |offset: usize, magic: &[u8]| {
-        head.get(offset..).is_some_and(|rest| rest.starts_with(magic))
+        head.get(offset..)
+            .is_some_and(|rest| rest.starts_with(magic))
     };
     let container = match head {
         _ if at(0, b"OggS\0") => AudioContainer::Ogg,
@@ -67,7 +68,9 @@ fn by_magic(head: &[u8]) -> Option<AudioContainer> {
 /// Still images share the container of `.m4a`.
 fn is_image_brand(head: &[u8]) -> bool {
     const IMAGES: [&[u8; 4]; 6] = [b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"];
-    IMAGES.iter().any(|brand| head.get(8..12) == Some(&brand[..]))
+    IMAGES
+        .iter()
+        .any(|brand| head.get(8..12) == Some(&brand[..]))
 }
 
 /// Formats that are no audio and have a signature.
@@ -112,7 +115,9 @@ fn text(head: &[u8]) -> Option<&'static str> {
     if !start.iter().all(is_text) {
         return None;
     }
-    let start = String::from_utf8_lossy(start).trim_start().to_ascii_lowercase();
+    let start = String::from_utf8_lossy(start)
+        .trim_start()
+        .to_ascii_lowercase();
     let looks_like = match start.as_str() {
         page if page.contains("<html") || page.starts_with("<!doctype html") => "an HTML page",
         xml if xml.starts_with("<?xml") => "an XML document",
@@ -184,7 +189,9 @@ fn id3_end(head: &[u8]) -> Option<usize> {
     let [_, _, _, major, revision, flags, size @ ..] = header;
     let is_valid =
         (2..=4).contains(major) && *revision != 0xff && size.iter().all(|byte| *byte < 0x80);
-    let size = size.iter().fold(0, |size, byte| (size << 7) | usize::from(*byte));
+    let size = size
+        .iter()
+        .fold(0, |size, byte| (size << 7) | usize::from(*byte));
     let footer = if *major == 4 && flags & 0x10 != 0 {
         ID3_HEADER
     } else {
@@ -198,13 +205,17 @@ fn id3_end(head: &[u8]) -> Option<usize> {
 fn has_id3_frame(head: &[u8]) -> bool {
     let is_identifier = |bytes: &[u8], length: usize| {
         bytes.get(..length).is_some_and(|name| {
-            name.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+            name.iter()
+                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
         })
     };
     let length = if head[3] == 2 { 3 } else { 4 };
     let has_extended_header = head[3] > 2 && head[5] & 0x40 != 0;
     let starts = if has_extended_header { 10..32 } else { 10..11 };
-    starts.into_iter().any(|start| head.get(start..).is_some_and(|rest| is_identifier(rest, length)))
+    starts.into_iter().any(|start| {
+        head.get(start..)
+            .is_some_and(|rest| is_identifier(rest, length))
+    })
 }
 
 /// Taggers leave room behind the tag that its size does not count.
@@ -263,7 +274,10 @@ mod tests {
             (b"<!DOCTYPE html><title>Not found</title>", "an HTML page"),
             (b"\xef\xbb\xbf\r\n <HTML>", "an HTML page"),
             (b"<?xml version=\"1.0\"?><html xmlns=\"x\">", "an HTML page"),
-            (b"<?xml version=\"1.0\"?><Error><Code>AccessDenied", "an XML document"),
+            (
+                b"<?xml version=\"1.0\"?><Error><Code>AccessDenied",
+                "an XML document",
+            ),
             (b"<head><meta>caf\xe9", "an HTML page"),
             (b"\xff\xfe<\0h\0t\0m\0l\0", "a page in UTF-16"),
             (b"{\"error\":\"gone\"}", "a JSON document"),
@@ -276,7 +290,10 @@ mod tests {
             (b"PK\x03\x04\x14\0", "a ZIP archive"),
             (b"\xff\xd8\xff\xe0\0\x10JFIF", "a JPEG image"),
             (b"\x89PNG\r\n\x1a\n", "a PNG image"),
-            (b"RIFF\x24\0\0\0WEBPVP8 ", "an image or a video in a RIFF file"),
+            (
+                b"RIFF\x24\0\0\0WEBPVP8 ",
+                "an image or a video in a RIFF file",
+            ),
             (b"\0\0\0\x20ftypavif", "an image"),
             (&[0; 4096], "nothing but zero bytes"),
             (&[0x80, 0x81, 0x03, 0x00], "no format that is known here"),
@@ -304,7 +321,10 @@ mod tests {
         let cover = [b"APIC\x00\x4f\x00\x00\x00\x00".to_vec(), vec![0xd8; WINDOW]].concat();
         assert_eq!(sniff(&id3(5_000_000, &cover)), Ok(AudioContainer::Mp3));
         let no_frames = vec![b'<'; WINDOW];
-        assert_eq!(looks_like(&id3(5_000_000, &no_frames)), "an ID3 tag without audio");
+        assert_eq!(
+            looks_like(&id3(5_000_000, &no_frames)),
+            "an ID3 tag without audio"
+        );
     }
 
     #[test]
