@@ -142,7 +142,7 @@ pub(crate) fn redirect(status: &str, location: &str) -> Vec<Step> {
 
 /// MPEG-1 layer III at 128 kbit/s: `count` frames of 417 bytes.
 pub(crate) fn mp3(count: usize) -> Vec<u8> {
-    let mut frame = vec![0x55; 417];
+    let mut frame = [0x55; 417];
     frame[..4].copy_from_slice(&[0xff, 0xfb, 0x90, 0x00]);
     frame.repeat(count)
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::server::{RawServer, Step, answer, mp3, redirect};
 use bytes::Bytes;
 use chrono::DateTime;
 use podrun::domain::{
@@ -21,6 +20,8 @@ use podrun::runtime::http::{HttpClient, HttpConfig, OpenGate};
 use podrun::runtime::telemetry::{Ignore, MemoryMetrics, Metrics, metric};
 use podrun::runtime::worker::{AlwaysHeld, FatalError, Stage, StageOutcome, WorkContext};
 use tokio_util::sync::CancellationToken;
+
+use crate::server::{RawServer, Step, answer, mp3, redirect};
 
 struct Bench {
     server: RawServer,
