@@ -129,14 +129,14 @@ pub(super) mod tests {
 
     /// MPEG-1 layer III, 128 kbit/s, 44.1 kHz, no padding: 417 bytes a frame.
     pub(in crate::fetch) fn mp3_frames(count: usize) -> Vec<u8> {
-        let mut frame = vec![0; 417];
+        let mut frame = [0; 417];
         frame[..4].copy_from_slice(&[0xff, 0xfb, 0x90, 0x00]);
         frame.repeat(count)
     }
 
     /// ADTS, 44.1 kHz stereo, 32 bytes a frame.
     pub(in crate::fetch) fn adts_frames(count: usize) -> Vec<u8> {
-        let mut frame = vec![0; 32];
+        let mut frame = [0; 32];
         frame[..7].copy_from_slice(&[0xff, 0xf1, 0x50, 0x80, 0x04, 0x1f, 0xfc]);
         frame.repeat(count)
     }

@@ -10,9 +10,11 @@ use crate::domain::OwnerId;
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod conformance;
+pub mod hop;
 pub mod key;
 pub mod limits;
 pub mod memory;
+pub mod pace;
 pub mod sqlite;
 pub mod throttle;
 mod window;
@@ -20,6 +22,7 @@ mod window;
 pub use key::HostKey;
 pub use limits::HostLimits;
 pub use memory::MemoryHostWindows;
+pub use pace::PacedGate;
 // pub use sqlite::SqliteHostWindows;
 
 /// What host windows guarantee:

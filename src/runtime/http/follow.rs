@@ -323,7 +323,7 @@ mod tests {
         let request = Get::try_new(" https://me:pw@a.example/?key=k ", "*/*").unwrap();
         let shown = format!("{request:?}");
         assert!(!shown.contains("pw") && !shown.contains("=k"), "{shown}");
-        let failure = Get::try_new("me:p w@a.example", "*/*")
+        let failure = Get::try_new("p w@a.example", "*/*")
             .map(|_| ())
             .unwrap_err();
         assert_eq!(failure.class, FailureClass::BadUrl);

@@ -1,6 +1,6 @@
 //! The HTTP client that every request goes through.
 //!
-//! One request is a chain of hops. Each hop is judged ([`follow`]), passes its host's gate
+//! One request is a chain of hops. Each hop is judged ([`follow()`]), passes its host's gate
 //! ([`HopGate`]), and is sent by a client that follows nothing, decodes nothing and remembers
 //! nothing ([`HttpClient`]). The last hop's pass stays with its body until the body is done, because
 //! what a host limits is transfers and not requests. Whatever goes wrong becomes one

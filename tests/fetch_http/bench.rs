@@ -1,0 +1,116 @@
+//! One download with everything it needs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use podrun::domain::{AudioContainer, EpisodeId, Failure, FailureClass, FeedSlug, Guid};
+use podrun::fetch::{AudioSink, Download, DownloadError, Downloader, FetchConfig, Progress};
+use podrun::runtime::blob::{BlobError, BlobStore, BlobWriter, MemoryBlobStore, PutMode};
+use podrun::runtime::http::{HopGate, HttpClient, HttpConfig, OpenGate, StallRule};
+use podrun::runtime::retry::RetryPolicy;
+use podrun::runtime::telemetry::Ignore;
+use podrun::runtime::worker::{AlwaysHeld, LeaseCheck};
+use tokio_util::sync::CancellationToken;
+
+use crate::server::{RawServer, Step};
+
+/// Longer than any test's download, shorter than a person's patience.
+const LOST_TRY: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+struct Sink(MemoryBlobStore);
+
+#[async_trait]
+impl AudioSink for Sink {
+    async fn open(&self, container: AudioContainer) -> Result<Box<dyn BlobWriter>, BlobError> {
+        let key = format!("audio.{}", container.extension());
+        self.0.create(&key, PutMode::Create).await
+    }
+}
+
+/// One download with everything it needs; `retry` is off unless a test turns it on.
+pub(crate) struct Bench {
+    pub(crate) http: HttpConfig,
+    pub(crate) fetch: FetchConfig,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) gate: Arc<dyn HopGate>,
+    pub(crate) lease: Arc<dyn LeaseCheck>,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) store: MemoryBlobStore,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let http = HttpConfig {
+            allow_private_addresses: true,
+            first_byte_timeout: Duration::from_millis(300),
+            connect_timeout: Duration::from_millis(300),
+            stall: StallRule {
+                silence: Duration::from_millis(300),
+                window: Duration::from_millis(400),
+                min_bytes_per_s: 16 * 1024,
+            },
+            ..HttpConfig::default()
+        };
+        Self {
+            http,
+            fetch: FetchConfig::default(),
+            retry: quick_tries(1),
+            gate: Arc::new(OpenGate),
+            lease: Arc::new(AlwaysHeld),
+            cancel: CancellationToken::new(),
+            store: MemoryBlobStore::default(),
+        }
+    }
+
+    pub(crate) async fn download(&self, url: &str) -> Result<Download, DownloadError> {
+        let client = HttpClient::try_new(self.http.clone()).unwrap();
+        let episode = EpisodeId {
+            feed_slug: FeedSlug::try_new("a").unwrap(),
+            guid: Guid::try_new("g").unwrap(),
+        };
+        let downloader = Downloader {
+            client: &client,
+            gate: &*self.gate,
+            config: &self.fetch,
+            retry: self.retry,
+            cancel: &self.cancel,
+            lease: &*self.lease,
+        };
+        let sink = Sink(self.store.clone());
+        let mut progress = Progress::new(&Ignore, &episode);
+        let run = downloader.run(url, &sink, &mut progress);
+        tokio::time::timeout(LOST_TRY, run)
+            .await
+            .expect("a download that ends")
+    }
+
+    /// The failure's class; nothing may be visible after it.
+    pub(crate) async fn fails(&self, url: &str) -> Failure {
+        let failure = match self.download(url).await {
+            Err(DownloadError::Failed(failure)) => failure,
+            other => panic!("{other:?}"),
+        };
+        assert!(self.visible().await.is_empty(), "after {failure}");
+        failure
+    }
+
+    pub(crate) async fn visible(&self) -> Vec<String> {
+        self.store.list("", None, 10).await.unwrap()
+    }
+}
+
+pub(crate) fn quick_tries(max_attempts: u32) -> RetryPolicy {
+    RetryPolicy {
+        max_attempts,
+        base: Duration::from_millis(1),
+        cap: Duration::from_millis(1),
+    }
+}
+
+/// The class that a server with this one answer leads to.
+pub(crate) async fn class_of(steps: Vec<Step>) -> FailureClass {
+    let server = RawServer::start(move |_, _| steps.clone()).await;
+    Bench::new().fails(&server.url("/e.mp3")).await.class
+}

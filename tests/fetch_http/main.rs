@@ -1,0 +1,13 @@
+//! Downloads over loopback: single requests, whole downloads, and the stage around them.
+
+// The attribute says to clippy that the helpers between the tests are tests too.
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod download;
+#[cfg(test)]
+mod gate;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod stage;

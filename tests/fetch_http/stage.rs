@@ -1,0 +1,299 @@
+//! The fetch stage over a real loopback server and a store that can fail at every step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::DateTime;
+use podrun::domain::{
+    AudioContainer, ContentDigest, Enclosure, Episode, EpisodeId, FailureClass, FeedSlug, FetchJob,
+    Guid, RawKey,
+};
+use podrun::fetch::{FetchConfig, FetchStage};
+use podrun::raw::{EpisodeMeta, RawStore};
+use podrun::runtime::blob::flaky::{Fault, Verb};
+use podrun::runtime::blob::{
+    BlobErrorKind, BlobStore, FlakyBlobStore, MemoryBlobStore, PutMode, read_all,
+};
+use podrun::runtime::clock::ManualClock;
+use podrun::runtime::http::{HttpClient, HttpConfig, OpenGate};
+use podrun::runtime::telemetry::{Ignore, MemoryMetrics, Metrics, metric};
+use podrun::runtime::worker::{AlwaysHeld, FatalError, Stage, StageOutcome, WorkContext};
+use tokio_util::sync::CancellationToken;
+
+use crate::server::{RawServer, Step, answer, mp3, redirect};
+
+struct Bench {
+    server: RawServer,
+    store: MemoryBlobStore,
+    metrics: Arc<MemoryMetrics>,
+}
+
+impl Bench {
+    async fn new(script: impl Fn(&str, usize) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self {
+            server: RawServer::start(script).await,
+            store: MemoryBlobStore::default(),
+            metrics: Arc::default(),
+        }
+    }
+
+    fn stage(&self, blobs: Arc<dyn BlobStore>) -> FetchStage {
+        let http = HttpConfig {
+            allow_private_addresses: true,
+            ..HttpConfig::default()
+        };
+        FetchStage {
+            raw: RawStore::new(blobs),
+            client: HttpClient::try_new(http).unwrap(),
+            gate: Arc::new(OpenGate),
+            observer: Arc::new(Ignore),
+            config: FetchConfig::default(),
+            metrics: Arc::clone(&self.metrics) as Arc<dyn Metrics>,
+            clock: Arc::new(ManualClock::default()),
+        }
+    }
+
+    async fn run(&self) -> StageOutcome {
+        self.run_on(Arc::new(self.store.clone())).await.unwrap()
+    }
+
+    async fn run_on(&self, blobs: Arc<dyn BlobStore>) -> Result<StageOutcome, FatalError> {
+        let context = WorkContext {
+            cancel: CancellationToken::new(),
+            lease: Arc::new(AlwaysHeld),
+            failures: 0,
+        };
+        let job = FetchJob {
+            episode: episode(&self.server.url("/e.mp3?token=secret")),
+        };
+        self.stage(blobs).process(job, &context).await
+    }
+
+    async fn keys(&self) -> Vec<String> {
+        self.store.list("", None, 10).await.unwrap()
+    }
+
+    async fn meta(&self) -> EpisodeMeta {
+        let raw = RawStore::new(Arc::new(self.store.clone()));
+        raw.meta(&id()).await.unwrap().expect("a meta").0
+    }
+
+    async fn put(&self, key: &RawKey<'_>, bytes: &'static [u8]) {
+        let bytes = Bytes::from_static(bytes);
+        self.store
+            .put(&key.to_string(), bytes, PutMode::Create)
+            .await
+            .unwrap();
+    }
+}
+
+fn id() -> EpisodeId {
+    EpisodeId {
+        feed_slug: FeedSlug::try_new("show").unwrap(),
+        guid: Guid::try_new("g1").unwrap(),
+    }
+}
+
+fn episode(url: &str) -> Episode {
+    Episode {
+        id: id(),
+        title: "One".to_owned(),
+        published: None,
+        duration_s: Some(7),
+        enclosure: Enclosure {
+            url: url.to_owned(),
+            media_type: None,
+            length: Some(1),
+        },
+    }
+}
+
+const DONE: [&str; 2] = ["show/g1/audio/episode.mp3", "show/g1/meta/meta.json"];
+
+#[tokio::test]
+async fn an_episode_is_fetched_once_and_described() {
+    let bench = Bench::new(|path, _| match path {
+        "/e.mp3?token=secret" => redirect("302 Found", "/real?Signature=secret"),
+        _ => answer(
+            "200 OK",
+            "Content-Type: audio/mpeg\r\nETag: \"v1\"\r\n",
+            &mp3(100),
+        ),
+    })
+    .await;
+    assert_eq!(bench.run().await, StageOutcome::Done { amount: 41_700 });
+    assert_eq!(bench.run().await, StageOutcome::AlreadyDone);
+    assert_eq!(bench.server.requests().len(), 2);
+    assert_eq!(bench.keys().await, DONE);
+
+    let meta = bench.meta().await;
+    assert_eq!(meta.audio.key, DONE[0]);
+    assert_eq!(meta.audio.sha256, ContentDigest::of(&mp3(100)));
+    assert_eq!(
+        (meta.audio.bytes, meta.audio.container),
+        (41_700, AudioContainer::Mp3)
+    );
+    assert_eq!(meta.audio.etag.as_deref(), Some("\"v1\""));
+    assert_eq!(meta.audio.content_type.as_deref(), Some("audio/mpeg"));
+    assert_eq!((meta.attempts, meta.duration_s), (1, Some(7)));
+    let hops: Vec<_> = meta
+        .redirects
+        .iter()
+        .map(|hop| (hop.url.as_str(), hop.status))
+        .collect();
+    let shown = [
+        (bench.server.url("/e.mp3?token=REDACTED"), 302),
+        (bench.server.url("/real?Signature=REDACTED"), 200),
+    ];
+    assert_eq!(
+        hops,
+        shown
+            .each_ref()
+            .map(|(url, status)| (url.as_str(), *status))
+    );
+}
+
+#[tokio::test]
+async fn the_numbers_are_kept() {
+    let bench = Bench::new(|_, _| answer("200 OK", "", &mp3(1000))).await;
+    bench.run().await;
+    bench.run().await;
+    let summaries = bench.metrics.summarize(DateTime::UNIX_EPOCH).await.unwrap();
+    let kept: Vec<_> = summaries
+        .iter()
+        .map(|s| {
+            (
+                s.name.as_str(),
+                s.dimension.as_str(),
+                s.value.as_str(),
+                s.count,
+                s.sum,
+            )
+        })
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            (metric::AVG_DOWNLOAD_MB, "phase", "fetch", 1, 0.417),
+            (metric::DOWNLOAD_SUCCESS_RATE, "feed_slug", "show", 1, 1.0),
+            (metric::GB_TRANSFERRED, "phase", "fetch", 1, 0.000_417),
+            (metric::PER_HOST_429, "hostname", "127.0.0.1", 1, 0.0),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_a_dead_worker_left_is_replaced() {
+    let bench = Bench::new(|_, _| answer("200 OK", "", &mp3(100))).await;
+    bench
+        .put(&RawKey::Audio(&id(), AudioContainer::Mp3), b"half")
+        .await;
+    bench
+        .put(
+            &RawKey::Audio(&id(), AudioContainer::Mp4),
+            b"another format",
+        )
+        .await;
+    assert_eq!(bench.run().await, StageOutcome::Done { amount: 41_700 });
+    assert_eq!(bench.keys().await, DONE);
+    let audio = read_all(&bench.store, DONE[0], 1 << 20).await.unwrap();
+    assert_eq!(audio, mp3(100));
+}
+
+#[tokio::test]
+async fn dying_at_any_step_leaves_nothing_that_the_next_worker_cannot_finish() {
+    let bench = Bench::new(|_, _| answer("200 OK", "", &mp3(100))).await;
+    let mut died = 0;
+    for survived in 0.. {
+        for last in [Fault::Before, Fault::After] {
+            for key in bench.keys().await {
+                bench.store.delete(&key).await.unwrap();
+            }
+            // Of the other format: its removal is one more step to die at.
+            bench
+                .put(&RawKey::Audio(&id(), AudioContainer::Mp4), b"left")
+                .await;
+            let inner: Arc<dyn BlobStore> = Arc::new(bench.store.clone());
+            let last = last(BlobErrorKind::Other);
+            let dying = FlakyBlobStore::dying_after(inner, survived, last);
+            match bench.run_on(Arc::new(dying)).await.unwrap() {
+                StageOutcome::Failed(failure) => {
+                    assert_eq!(failure.class, FailureClass::Storage);
+                    died += 1;
+                }
+                StageOutcome::Done { .. } => {
+                    // Audio, removal, meta: three effects, each of them died at in two ways.
+                    assert_eq!((survived, died), (3, 6));
+                    return;
+                }
+                other => panic!("{other:?}"),
+            }
+            let next = bench.run().await;
+            assert!(
+                matches!(next, StageOutcome::Done { .. } | StageOutcome::AlreadyDone),
+                "{next:?}"
+            );
+            assert_eq!(
+                bench.keys().await,
+                DONE,
+                "died after {survived} effects, {last:?}"
+            );
+            let audio = read_all(&bench.store, DONE[0], 1 << 20).await.unwrap();
+            assert_eq!(bench.meta().await.audio.sha256, ContentDigest::of(&audio));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_store_stops_the_worker() {
+    let bench = Bench::new(|_, _| answer("200 OK", "", &mp3(100))).await;
+    let inner: Arc<dyn BlobStore> = Arc::new(bench.store.clone());
+    let full = FlakyBlobStore::new(inner, |verb, _| match verb {
+        Verb::Write => Fault::Before(BlobErrorKind::Full),
+        _ => Fault::None,
+    });
+    let fatal = bench.run_on(Arc::new(full)).await.unwrap_err();
+    assert!(fatal.message.contains("no space left"), "{fatal}");
+    assert!(bench.keys().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_worker_that_was_overtaken_harms_nothing() {
+    let slow = || {
+        let mut steps = answer("200 OK", "", &mp3(100));
+        steps.insert(0, Step::Wait(Duration::from_millis(300)));
+        steps
+    };
+    let bench = Bench::new(move |_, _| slow()).await;
+    let overtake = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        bench
+            .put(&RawKey::Audio(&id(), AudioContainer::Mp3), b"theirs")
+            .await;
+    };
+    let (outcome, ()) = tokio::join!(bench.run(), overtake);
+    let StageOutcome::Failed(failure) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(failure.class, FailureClass::Storage);
+    let audio = read_all(&bench.store, DONE[0], 100).await.unwrap();
+    assert_eq!(audio, b"theirs"[..]);
+}
+
+#[tokio::test]
+async fn a_dead_link_is_the_publishers_failure_and_no_number_of_ours() {
+    let bench = Bench::new(|_, _| answer("404 Not Found", "", b"")).await;
+    let StageOutcome::Failed(failure) = bench.run().await else {
+        panic!("a dead link was fetched");
+    };
+    assert_eq!(failure.class, FailureClass::NotFound);
+    assert!(!failure.message.contains("secret"), "{failure}");
+    assert!(bench.keys().await.is_empty());
+    let summaries = bench.metrics.summarize(DateTime::UNIX_EPOCH).await.unwrap();
+    let names: Vec<_> = summaries
+        .iter()
+        .map(|summary| summary.name.as_str())
+        .collect();
+    assert_eq!(names, [metric::PER_HOST_429]);
+}
