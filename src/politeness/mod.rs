@@ -20,7 +20,8 @@ mod window;
 pub use key::HostKey;
 pub use limits::HostLimits;
 pub use memory::MemoryHostWindows;
-// pub use sqlite::SqliteHostWindows;
+pub use sqlite::SqliteHostWindows;
+pub use throttle::{Pass, Throttle, Waits};
 
 /// What host windows guarantee:
 ///
