@@ -107,6 +107,7 @@ async fn recorded<C: Checkpoints>(
     Ok(record.unwrap_or_else(|| panic!("{subject} has no record")))
 }
 
+#[track_caller]
 fn assert_lost(result: Result<(), CheckpointError>, expected: &Subject) {
     assert!(
         matches!(&result, Err(CheckpointError::LeaseLost { subject }) if subject == expected),

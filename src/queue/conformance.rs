@@ -61,6 +61,7 @@ async fn take<Q: Queue>(queue: &Arc<Q>, max: usize) -> Result<Vec<Delivery>, Que
     queue.receive(&owner("taker"), max, LEASE).await
 }
 
+#[track_caller]
 fn assert_lost(result: Result<(), QueueError>) {
     assert!(matches!(result, Err(QueueError::LeaseLost)), "{result:?}");
 }

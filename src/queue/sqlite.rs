@@ -10,7 +10,9 @@ use rusqlite::{Transaction, params};
 use super::{Delivery, Depth, NewMessage, Queue, QueueError, Receipt, Settlement};
 use crate::domain::{OwnerId, StageName};
 use crate::runtime::clock::{Clock, later};
-use crate::runtime::sqlite::{Database, DatabaseError, StatementError, read_count, read_row, to_micros};
+use crate::runtime::sqlite::{
+    Database, DatabaseError, StatementError, read_count, read_row, to_micros,
+};
 
 /// Messages sent in one transaction: enough that the commit costs nothing a message, few enough
 /// that other processes get their turn after some ten milliseconds.

@@ -234,7 +234,7 @@ mod tests {
         let dead = killed(&registry);
         let _alive = registry.register(&OwnerId::generate("alive")).unwrap();
         for _ in 0..2 {
-            assert_eq!(registry.dead_owners().unwrap(), [dead.clone()]);
+            assert_eq!(registry.dead_owners().unwrap(), vec![dead.clone()]);
         }
         registry.forget(&dead).unwrap();
         registry.forget(&dead).unwrap();

@@ -152,3 +152,45 @@ fn sorted(source: rusqlite::Error, location: String, waited: Duration) -> Databa
         _ => DatabaseError::Other { location, source },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    fn condition(code: i32) -> DatabaseError {
+        let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        StatementError::from(error).at("podrun.db", Duration::from_secs(30))
+    }
+
+    #[test]
+    fn codes_become_conditions_and_only_a_lock_passes_by_itself() {
+        use DatabaseError::{Busy, CannotOpen, Damaged, Full, Other};
+        let busy = condition(ffi::SQLITE_BUSY_SNAPSHOT);
+        assert!(matches!(busy, Busy { .. }) && busy.is_transient());
+        for code in [ffi::SQLITE_CANTOPEN, ffi::SQLITE_READONLY_DIRECTORY] {
+            assert!(matches!(condition(code), CannotOpen { .. }));
+        }
+        assert!(matches!(condition(ffi::SQLITE_FULL), Full { .. }));
+        for code in [ffi::SQLITE_NOTADB, ffi::SQLITE_CORRUPT_INDEX] {
+            let damaged = condition(code);
+            assert!(matches!(damaged, Damaged { .. }) && !damaged.is_transient());
+        }
+        let other = condition(ffi::SQLITE_CONSTRAINT);
+        assert!(matches!(other, Other { .. }) && !other.is_transient());
+    }
+
+    #[test]
+    fn messages_name_the_file_and_say_what_to_do() {
+        let busy = condition(ffi::SQLITE_BUSY).to_string();
+        assert_eq!(
+            busy,
+            "podrun.db was locked by other processes for more than 30 s"
+        );
+        let full = condition(ffi::SQLITE_FULL).to_string();
+        assert!(
+            full.contains("podrun.db") && full.contains("free some"),
+            "{full}"
+        );
+    }
+}

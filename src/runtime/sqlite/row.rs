@@ -91,11 +91,15 @@ mod tests {
     fn an_unreadable_row_is_named_whatever_its_key_holds() {
         let connection = Connection::open_in_memory().unwrap();
         let error = connection
-            .prepare("SELECT CAST(x'61ff' AS TEXT) AS name, 7 AS number, NULL AS nothing, x'00' AS bytes")
+            .prepare(
+                "SELECT CAST(x'61ff' AS TEXT) AS name, 7 AS number, NULL AS blank, x'00' AS bytes",
+            )
             .unwrap()
             .query_one([], |row| {
-                let key = ["name", "number", "nothing", "bytes", "absent"];
-                Ok(read_row("things", &key, row, |row| Ok(row.get::<_, String>("name")?)))
+                let key = ["name", "number", "blank", "bytes", "absent"];
+                Ok(read_row("things", &key, row, |row| {
+                    Ok(row.get::<_, String>("name")?)
+                }))
             })
             .unwrap()
             .unwrap_err()

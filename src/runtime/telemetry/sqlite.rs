@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Transaction, params};
 
 use super::metric::{Datum, Metrics, MetricsError, RETENTION, Summary, hour_of};
-use crate::runtime::sqlite::{Database, DatabaseError, StatementError, read_count, read_row, to_micros};
+use crate::runtime::sqlite::{
+    Database, DatabaseError, StatementError, read_count, read_row, to_micros,
+};
 
 /// Metrics that every local process adds to.
 #[derive(Debug, Clone)]
