@@ -24,6 +24,8 @@ pub use limits::HostLimits;
 pub use memory::MemoryHostWindows;
 pub use pace::PacedGate;
 // pub use sqlite::SqliteHostWindows;
+pub use sqlite::SqliteHostWindows;
+pub use throttle::{Pass, Throttle, Waits};
 
 /// What host windows guarantee:
 ///

@@ -177,8 +177,9 @@ fn stopped(host: &HostKey) -> Failure {
 
 /// Renews `slot` until it is lost, which `lost` then says.
 ///
-/// Three tries fit into a slot's life. Its end is counted from before the call that last succeeded,
-/// so that the transfer stops here no later than the slot ends there.
+/// It is renewed when a third of its life has passed, and after a failed try again every twelfth, so
+/// that a store may be away for half a slot's life. The end is counted from before the call that
+/// last succeeded, so that the transfer stops here no later than the slot ends there.
 async fn keep_alive(
     windows: Arc<dyn HostWindows>,
     slot: Slot,
@@ -188,7 +189,7 @@ async fn keep_alive(
 ) {
     let _lost_at_the_end = lost.drop_guard();
     let mut end = granted_at + ttl;
-    let pause = ttl / 3;
+    let mut pause = ttl / 3;
     loop {
         sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
         let asked_at = Instant::now();
@@ -197,8 +198,13 @@ async fn keep_alive(
             return;
         }
         // A store that hangs is one that fails.
-        match timeout(pause.min(end - asked_at), windows.renew(&slot, ttl)).await {
-            Ok(Ok(())) => end = asked_at + ttl,
+        let renewed = timeout((ttl / 3).min(end - asked_at), windows.renew(&slot, ttl)).await;
+        pause = ttl / 12;
+        match renewed {
+            Ok(Ok(())) => {
+                end = asked_at + ttl;
+                pause = ttl / 3;
+            }
             Ok(Err(error @ WindowError::SlotLost { .. })) => {
                 tracing::warn!(host = %slot.host, %error, "a transfer has to stop");
                 return;

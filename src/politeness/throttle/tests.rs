@@ -197,17 +197,17 @@ async fn a_store_that_is_down_for_a_moment_costs_nothing_and_for_longer_the_slot
     let pass = setup.enter().await.unwrap();
     let start = Instant::now();
     setup.windows.fails.store(true, Ordering::SeqCst);
-    sleep(Duration::from_secs(45)).await;
+    sleep(Duration::from_secs(43)).await;
     setup.windows.fails.store(false, Ordering::SeqCst);
-    sleep(Duration::from_secs(16)).await;
+    sleep(Duration::from_secs(20)).await;
     assert!(!pass.lost().is_cancelled());
 
     setup.windows.fails.store(true, Ordering::SeqCst);
     pass.lost().cancelled().await;
-    // The last renewal that worked was 60 s after the start.
+    // The last renewal that worked was 45 s after the start.
     let lived = start.elapsed();
     assert!(
-        lived >= Duration::from_secs(119) && lived <= Duration::from_secs(121),
+        lived >= Duration::from_secs(104) && lived <= Duration::from_secs(106),
         "{lived:?}"
     );
     pass.finish(Signal::Neutral).await;

@@ -101,8 +101,13 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Deletes the files in `folder` that have no living writer and returns how many there were.
 pub(super) fn sweep(folder: &Path) -> io::Result<u64> {
+    let entries = match fs::read_dir(folder) {
+        // Nobody ever wrote anything.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
     let mut swept = 0;
-    for entry in fs::read_dir(folder)? {
+    for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_file() && sweep_one(&entry.path())? {
             swept += 1;

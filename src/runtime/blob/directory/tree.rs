@@ -153,6 +153,8 @@ impl Tree {
                 Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {
                     return Ok(sync_folder(folder)?);
                 }
+                // Somebody tidied by hand.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 removed => removed?,
             }
         }
