@@ -23,7 +23,6 @@ pub use key::HostKey;
 pub use limits::HostLimits;
 pub use memory::MemoryHostWindows;
 pub use pace::PacedGate;
-// pub use sqlite::SqliteHostWindows;
 pub use sqlite::SqliteHostWindows;
 pub use throttle::{Pass, Throttle, Waits};
 
