@@ -26,9 +26,7 @@ impl TemporaryFile {
     /// A new empty file in `folder`.
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
         for _ in 0..CREATE_TRIES {
-            let created = Self::create_unlocked(folder)?;
-            created.file.lock()?;
-            if created.file.metadata()?.nlink() > 0 {
+            if let Some(created) = Self::create_unlocked(folder)?.locked()? {
                 return Ok(created);
             }
         }
@@ -47,6 +45,13 @@ impl TemporaryFile {
             opened => opened?,
         };
         Ok(Self { file, path })
+    }
+
+    /// Waits for the lock; `None` where a sweep had it first.
+    fn locked(self) -> io::Result<Option<Self>> {
+        self.file.lock()?;
+        let has_name = self.file.metadata()?.nlink() > 0;
+        Ok(has_name.then_some(self))
     }
 
     /// Makes the content durable.
@@ -126,5 +131,22 @@ fn sweep_one(path: &Path) -> io::Result<bool> {
         Ok(()) => remove(path).map(|()| true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_that_a_sweep_overtook_notices() {
+        let folder = tempfile::tempdir().unwrap();
+        let overtaken = TemporaryFile::create_unlocked(folder.path()).unwrap();
+        assert_eq!(sweep(folder.path()).unwrap(), 1);
+        assert!(overtaken.locked().unwrap().is_none());
+
+        let safe = TemporaryFile::create(folder.path()).unwrap();
+        assert_eq!(sweep(folder.path()).unwrap(), 0);
+        assert!(safe.path().exists());
     }
 }

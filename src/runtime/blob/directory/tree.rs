@@ -290,6 +290,32 @@ impl From<io::Error> for Problem {
 mod tests {
     use super::*;
 
+    /// Starts `work` while somebody else has the store's lock, and looks that it waits.
+    fn assert_waits(tree: &Tree, work: impl FnOnce() + Send) {
+        std::thread::scope(|scope| {
+            let lock = tree.lock().unwrap();
+            let working = scope.spawn(work);
+            // Bounded and one-sided: a slow machine makes the test weaker, never red.
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(!working.is_finished(), "it did not wait for the lock");
+            drop(lock);
+        });
+    }
+
+    #[test]
+    fn replacing_and_deleting_wait_for_each_other() {
+        let root = tempfile::tempdir().unwrap();
+        let tree = Tree::open(root.path().to_owned()).unwrap();
+        let file = || TemporaryFile::create(tree.temporary()).unwrap();
+        let info = tree.publish(file(), "k", &PutMode::Create).unwrap();
+        let mode = PutMode::Replace(info.version);
+        assert_waits(&tree, || {
+            tree.publish(file(), "k", &mode).unwrap();
+        });
+        assert_waits(&tree, || tree.delete("k").unwrap());
+        assert!(tree.head("k").unwrap().is_none());
+    }
+
     #[test]
     fn a_full_disk_and_a_forbidden_one_have_their_own_kinds() {
         let kind = |errno| Problem::from(io::Error::from_raw_os_error(errno)).kind;
