@@ -4,23 +4,23 @@ pub mod compression;
 #[cfg(feature = "whisper")]
 pub mod ct2;
 pub mod ct2_config;
+pub mod decode;
 pub mod engine;
 pub mod fallback;
+pub mod features;
 pub mod hub;
+mod hub_failure;
+pub mod mel;
 pub mod model;
 #[cfg(any(test, feature = "whisper"))]
 mod model_file;
 pub mod options;
 mod prompt;
+pub mod resample;
 #[cfg(any(test, feature = "testkit"))]
 pub mod scripted;
 pub mod segmenting;
 pub mod sequential;
+pub mod source;
 pub mod thread;
 pub mod tokenizer;
-pub mod decode;
-pub mod engine;
-pub mod features;
-pub mod mel;
-pub mod resample;
-pub mod source;
