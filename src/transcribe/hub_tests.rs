@@ -316,7 +316,9 @@ fn without_a_network_the_message_says_what_to_do() {
         token: Some("hf_secret".to_owned()),
         ..HubConfig::new(cache.path().to_owned())
     };
-    let error = source().fetch(&config, &Ignore).unwrap_err().to_string();
+    let error = source().fetch(&config, &Ignore).unwrap_err();
+    assert!(error.is_transient());
+    let error = error.to_string();
     assert!(error.contains("name a mirror in HF_ENDPOINT"), "{error}");
     assert!(!error.contains("secret"), "{error}");
     assert!(!format!("{config:?}").contains("secret"));

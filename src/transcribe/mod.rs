@@ -11,6 +11,8 @@ pub mod features;
 pub mod formats;
 pub mod hub;
 pub mod kpis;
+pub mod hub;
+mod hub_failure;
 pub mod mel;
 pub mod model;
 #[cfg(any(test, feature = "whisper"))]

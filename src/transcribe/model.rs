@@ -1,7 +1,7 @@
 //! Which model, and where its files are.
 //!
 //! A model is a folder in CTranslate2's format. It is given as a folder, or as a name that stands
-//! for a repository of the model hub; [`hub`](super::hub) downloads the latter once.
+//! for a repository of the model hub; [`hub`] downloads the latter once.
 
 use std::path::{Path, PathBuf};
 
@@ -137,6 +137,16 @@ pub enum ModelError {
         /// Why.
         problem: String,
     },
+}
+
+impl ModelError {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Network { .. } | Self::Busy { .. } | Self::Damaged { .. }
+        )
+    }
 }
 
 fn known_names() -> String {

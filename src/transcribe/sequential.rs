@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::{EngineError, MelWindow, SpeechEngine, WindowRequest};
 use super::fallback::{Attempt, decode_window};
+use super::features::{FeatureError, FeatureStream};
 use super::options::TranscribeOptions;
 use super::prompt::Prompt;
 use super::segmenting::{FRAME_SECONDS, Split, TimedTokens, WindowSpan, split_by_timestamps};
@@ -27,6 +28,18 @@ pub trait WindowSource {
     /// The window that begins at frame `seek`, which is below
     /// [`content_frames`](Self::content_frames) and never below the one asked for before.
     fn window(&mut self, seek: u64) -> Result<Arc<MelWindow>, Self::Error>;
+}
+
+impl WindowSource for FeatureStream {
+    type Error = FeatureError;
+
+    fn content_frames(&self) -> u64 {
+        Self::content_frames(self)
+    }
+
+    fn window(&mut self, seek: u64) -> Result<Arc<MelWindow>, FeatureError> {
+        Self::window(self, seek).map(Arc::new)
+    }
 }
 
 /// Watches a transcription, and may end it.
@@ -152,6 +165,12 @@ fn find_language<S: WindowSource>(
     options: &TranscribeOptions,
 ) -> Result<(String, f32), TranscribeError> {
     if !engine.describe().is_multilingual {
+        if let Some(language) = options.language.as_deref().filter(|given| *given != "en") {
+            tracing::warn!(
+                language,
+                "the model knows English only; the language is ignored"
+            );
+        }
         return Ok(("en".to_owned(), 1.0));
     }
     if let Some(language) = &options.language {
