@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use podrun::checkpoint::{Checkpoints, MemoryCheckpoints, Reopen, State, Subject};
+use podrun::checkpoint::{MemoryCheckpoints, Reopen, State, Subject};
 use podrun::domain::{
     EpisodeId, Failure, FailureClass, FeedSlug, Guid, OwnerId, StageName, TranscribeJob, job,
 };
-use podrun::queue::{MemoryQueue, NewMessage, Queue};
+use podrun::queue::{MemoryQueue, NewMessage};
 use podrun::runtime::clock::{Clock, SystemClock};
 use podrun::runtime::retry::RetryPolicy;
 use podrun::runtime::telemetry::Ignore;

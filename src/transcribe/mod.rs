@@ -10,9 +10,8 @@ pub mod fallback;
 pub mod features;
 pub mod formats;
 pub mod hub;
-pub mod kpis;
-pub mod hub;
 mod hub_failure;
+pub mod kpis;
 pub mod mel;
 pub mod model;
 #[cfg(any(test, feature = "whisper"))]

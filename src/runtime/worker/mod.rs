@@ -34,7 +34,7 @@ use crate::runtime::retry::RetryPolicy;
 use crate::runtime::telemetry::{Event, Observer};
 
 pub use outcome::{FatalError, StageOutcome};
-pub use stage::{LeaseCheck, Stage, WorkContext};
+pub use stage::{AlwaysHeld, LeaseCheck, Stage, WorkContext};
 
 /// How a worker behaves.
 #[derive(Debug, Clone)]
