@@ -285,7 +285,10 @@ mod tests {
         mel.finish(&mut frames);
         let max = frames.iter().copied().fold(f32::MIN, f32::max);
         assert_eq!(max, summary.max_log_mel);
-        frames.iter().map(|&value| mel::normalise(value, max)).collect()
+        frames
+            .iter()
+            .map(|&value| mel::normalise(value, max))
+            .collect()
     }
 
     #[test]
@@ -303,7 +306,11 @@ mod tests {
                 for (column, &value) in row.iter().enumerate() {
                     let frame = seek as usize + column;
                     let inside = column < expected;
-                    let truth = if inside { frames[frame * 80 + band] } else { 0.0 };
+                    let truth = if inside {
+                        frames[frame * 80 + band]
+                    } else {
+                        0.0
+                    };
                     assert_eq!(value, truth, "seek {seek} band {band} column {column}");
                 }
             }
@@ -370,6 +377,9 @@ mod tests {
         let mut stream = FeatureStream::open(&open, summary, cancel.clone()).unwrap();
         cancel.cancel();
         assert!(matches!(stream.window(0), Err(FeatureError::Cancelled)));
-        assert!(matches!(scan(&open, 80, &cancel), Err(FeatureError::Cancelled)));
+        assert!(matches!(
+            scan(&open, 80, &cancel),
+            Err(FeatureError::Cancelled)
+        ));
     }
 }
