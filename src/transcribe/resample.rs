@@ -11,8 +11,8 @@ use super::decode::{DecodeError, MediaFormat, PcmStream};
 use super::mel::SAMPLE_RATE;
 
 /// Rates outside are no audio but a damaged header; the upper bound limits the transform's size.
-const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
-/// Blocks per second: 50 ms each. Long enough for a steep filter, short enough for the cache.
+const RATES: std::ops::RangeInclusive<u32> = 1_000..=384_000;
+/// Blocks per second, about: 50 ms each. Long enough for a steep filter, short enough for the cache.
 const BLOCKS_PER_SECOND: usize = 20;
 
 /// Converts one run of samples of one rate to 16 kHz.
@@ -102,10 +102,21 @@ impl RateConverter {
 
 fn resampler(rate: u32) -> Fft<f32> {
     let [from, to] = [rate, SAMPLE_RATE].map(|rate| rate as usize);
-    let block = (from / BLOCKS_PER_SECOND).max(1);
+    // The filter's delay is half a block. Only a block of even length on both sides makes that a
+    // whole number of samples; an odd one would shift the audio by half a sample.
+    let even = 2 * from / greatest_common_divisor(from, to);
+    let block = (from / BLOCKS_PER_SECOND).div_ceil(even) * even;
     let window = WindowFunction::BlackmanHarris2;
     Fft::new_custom(from, to, block, 1, 1, window, FixedSync::Both)
         .expect("neither the rates nor the block are zero")
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 {
+        a
+    } else {
+        greatest_common_divisor(b, a % b)
+    }
 }
 
 fn convert_block(resampler: &mut Fft<f32>, input: &[f32], output: &mut [f32]) -> usize {

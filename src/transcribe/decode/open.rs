@@ -13,6 +13,7 @@ use symphonia::default::formats::{
 };
 
 use super::DecodeError;
+use super::mp4::claimed_size;
 use crate::transcribe::source::MediaBytes;
 
 /// Containers only. The library's own probe also reads tags, which would hold every picture in
@@ -38,6 +39,8 @@ pub(super) fn open(
     let size = bytes.seek(SeekFrom::End(0)).map_err(DecodeError::Read)?;
     let start = end_of_tags(&mut *bytes).map_err(DecodeError::Read)?;
     let head = head(&mut *bytes, start).map_err(DecodeError::Read)?;
+    let size = size.saturating_sub(start);
+    let size = claimed_size(&mut *bytes, start, size).map_err(DecodeError::Read)?;
     bytes
         .seek(SeekFrom::Start(start))
         .map_err(DecodeError::Read)?;
@@ -45,7 +48,7 @@ pub(super) fn open(
     let source = Guarded {
         bytes: Mutex::new(bytes),
         start,
-        size: size.saturating_sub(start),
+        size,
         failure: failure.clone(),
     };
     let stream = MediaSourceStream::new(Box::new(source), Default::default());
@@ -107,7 +110,7 @@ fn refusal(head: &[u8], error: &SymphoniaError) -> String {
         _ => {
             let bytes: Vec<String> = head.iter().map(|byte| format!("{byte:02x}")).collect();
             return format!(
-                "no known container ({error}); it begins with {}",
+                "no container that can be read ({error}); it begins with {}",
                 bytes.join(" ")
             );
         }
@@ -169,9 +172,15 @@ impl Read for Guarded {
 impl Seek for Guarded {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let start = self.start;
+        let absolute = |offset: Option<u64>| match offset {
+            Some(offset) => Ok(SeekFrom::Start(start.saturating_add(offset))),
+            None => Err(io::Error::from(io::ErrorKind::InvalidInput)),
+        };
         let to = match to {
-            SeekFrom::Start(offset) => SeekFrom::Start(start.saturating_add(offset)),
-            other => other,
+            SeekFrom::Start(offset) => absolute(Some(offset))?,
+            // The claimed end, which the real one may fall short of.
+            SeekFrom::End(offset) => absolute(self.size.checked_add_signed(offset))?,
+            SeekFrom::Current(offset) => SeekFrom::Current(offset),
         };
         match self.bytes().seek(to) {
             Ok(position) => Ok(position.saturating_sub(start)),
