@@ -55,10 +55,7 @@ impl Shutdown {
 
     fn received(&self, number: u8) {
         if self.token.is_cancelled() {
-            #[expect(
-                clippy::exit,
-                reason = "the second signal means now; leases end by themselves"
-            )]
+            // The second signal means now; leases end by themselves.
             std::process::exit(i32::from(number) + 128);
         }
         self.signal.store(number, Ordering::Relaxed);

@@ -1,4 +1,9 @@
 //! The real binary against real servers on loopback.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and says what it saw"
+)]
 
 mod bad_input;
 mod context;

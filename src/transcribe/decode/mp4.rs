@@ -5,7 +5,7 @@
 //! there. So the file is presented as long as its media box claims; reading then meets the end
 //! where it is.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, SeekFrom};
 
 use crate::transcribe::source::MediaBytes;
 
