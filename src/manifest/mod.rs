@@ -1,11 +1,10 @@
-//! What we intend to have: manifest rows, CSV in and out, and the plan.
+//! What we intend to have: manifest rows, their order, CSV in and out.
 //!
 //! A manifest lists episodes in the order in which they are worth having, so that a limit is a
 //! sample: by tier, then the newest episode of every feed, then the second of every feed, and so on.
 //! Fifty episodes of a catalog of fifty shows are one of each, spread over their hosts.
 
 pub mod csv;
-pub mod plan;
 pub mod store;
 
 use std::cmp::Reverse;
@@ -16,7 +15,6 @@ use crate::domain::{Episode, EpisodeId, FeedSlug, Guid};
 use crate::feeds::CrawledFeed;
 
 pub use csv::{CsvError, ManifestReader, write_manifest};
-pub use plan::{Plan, plan};
 pub use store::{
     ManifestStoreError, StoredManifest, open_file, read_stored, store_manifest, write_file,
 };

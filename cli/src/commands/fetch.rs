@@ -9,6 +9,7 @@ use futures::StreamExt;
 use podrun::checkpoint::Reopen;
 use podrun::control::{ControlError, Enqueue, Planned};
 use podrun::domain::{FetchJob, StageName};
+use podrun::feeds::media_url::serving_host;
 use podrun::feeds::{Catalog, CrawlOptions, Crawler, HttpFeedFetcher};
 use podrun::fetch::{FetchConfig, FetchStage};
 use podrun::manifest::{Manifest, store_manifest};
@@ -55,6 +56,8 @@ struct WouldFetch {
     episode: String,
     title: String,
     url: String,
+    /// The host that probably serves the file, behind the measuring services in front of it.
+    host: String,
     bytes: Option<u64>,
 }
 
@@ -149,7 +152,7 @@ pub(crate) async fn drain(
         stage: Arc::new(FetchStage {
             raw: stores.raw.clone(),
             client: wire::http_client(settings)?,
-            gate: Arc::new(stores.throttle(settings)),
+            gate: stores.gate(settings),
             observer: observer.clone(),
             config: FetchConfig {
                 max_bytes: settings.fetch.max_episode_mib << 20,
@@ -245,7 +248,7 @@ async fn crawl(
 ) -> anyhow::Result<Crawl> {
     let fetcher = HttpFeedFetcher::new(
         wire::http_client(settings)?,
-        Arc::new(stores.throttle(settings)),
+        stores.gate(settings),
         shutdown.token.clone(),
     );
     let crawler = Crawler::new(
@@ -314,6 +317,7 @@ fn would_fetch(job: &FetchJob) -> WouldFetch {
         episode: episode.id.to_string(),
         title: episode.title.clone(),
         url: SafeUrl::from_text(&episode.enclosure.url).to_string(),
+        host: serving_host(&episode.enclosure.url).unwrap_or_default(),
         bytes: episode.enclosure.length.filter(|length| *length > 0),
     }
 }
@@ -386,7 +390,7 @@ impl FetchSummary {
 
     fn dry_run_text(&self, options: &FetchArguments) -> String {
         let mut lines = String::new();
-        let mut hosts = BTreeMap::<String, (u64, u64)>::new();
+        let mut hosts = BTreeMap::<&str, (u64, u64)>::new();
         for would in &self.would_fetch {
             let size = would.bytes.map_or_else(|| "?".to_owned(), text::bytes);
             lines += &format!(
@@ -394,16 +398,15 @@ impl FetchSummary {
                 text::printable(&would.episode),
                 text::short(&would.title, 60)
             );
-            let host = would.url.split('/').nth(2).unwrap_or("?").to_owned();
-            let entry = hosts.entry(host).or_default();
-            entry.0 += 1;
-            entry.1 += would.bytes.unwrap_or(0);
+            let (episodes, bytes) = hosts.entry(&would.host).or_default();
+            *episodes += 1;
+            *bytes += would.bytes.unwrap_or(0);
         }
         for (host, (episodes, bytes)) in hosts {
             let (episodes, bytes) = (text::count(episodes, "episode"), text::bytes(bytes));
             lines += &format!(
                 "host {}: {episodes}, {bytes} claimed\n",
-                text::printable(&host)
+                text::printable(host)
             );
         }
         if self.would_fetch.is_empty() {

@@ -11,13 +11,13 @@ use podrun::checkpoint::{Checkpoints, MemoryCheckpoints, SqliteCheckpoints};
 use podrun::control::status::Sources;
 use podrun::control::{StatusReport, status};
 use podrun::domain::{OwnerId, StageName};
-use podrun::politeness::{HostWindows, MemoryHostWindows, SqliteHostWindows, Throttle};
+use podrun::politeness::{HostWindows, MemoryHostWindows, PacedGate, SqliteHostWindows, Throttle};
 use podrun::queue::{MemoryQueue, Queue, SqliteQueue};
 use podrun::raw::RawStore;
 use podrun::runtime::batch::{JobRunner, JobSpec, LocalJobRunner};
 use podrun::runtime::blob::{BlobError, BlobStore, DirectoryBlobStore, MemoryBlobStore};
 use podrun::runtime::clock::{Clock, SystemClock};
-use podrun::runtime::http::HttpClient;
+use podrun::runtime::http::{HopGate, HttpClient};
 use podrun::runtime::owners::{OwnerGuard, OwnerRegistry};
 use podrun::runtime::sqlite::Database;
 use podrun::runtime::telemetry::{MemoryMetrics, Metrics, SqliteMetrics};
@@ -139,14 +139,17 @@ impl Stores {
         Ok((stores, database))
     }
 
-    /// Keeps requests within the hosts' limits.
-    pub(crate) fn throttle(&self, settings: &Settings) -> Throttle {
-        Throttle::new(
+    /// Keeps requests within the hosts' limits: this process spaces its own starts, and what passes
+    /// asks for a slot that counts over all processes.
+    pub(crate) fn gate(&self, settings: &Settings) -> Arc<dyn HopGate> {
+        let limits = Arc::new(settings.politeness.clone());
+        let throttle = Throttle::new(
             Arc::clone(&self.windows),
-            Arc::new(settings.politeness.clone()),
+            Arc::clone(&limits),
             self.owner.clone(),
             Arc::clone(&self.clock),
-        )
+        );
+        Arc::new(PacedGate::new(Arc::new(throttle), limits))
     }
 
     /// What `podrun status` shows.
