@@ -4,5 +4,7 @@ pub mod decode;
 pub mod engine;
 pub mod features;
 pub mod mel;
+mod mirror;
 pub mod resample;
 pub mod source;
+pub mod speech;
