@@ -15,8 +15,8 @@ use std::time::Instant;
 
 use podrun::transcribe::decode::PcmStream;
 use podrun::transcribe::features::{FeatureStream, scan};
-use podrun::transcribe::resample::SpeechStream;
 use podrun::transcribe::source::MediaBytes;
+use podrun::transcribe::speech::SpeechStream;
 use tokio_util::sync::CancellationToken;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::decode::{DecodeError, MediaFormat, PcmStream};
 use super::engine::MelWindow;
 use super::mel::{self, LogMel};
-use super::resample::SpeechStream;
 use super::source::OpenMedia;
+use super::speech::SpeechStream;
 
 /// What the first pass over a file found.
 #[derive(Debug, Clone, PartialEq)]

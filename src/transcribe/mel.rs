@@ -19,6 +19,8 @@ use std::sync::Arc;
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
+use super::mirror::Mirrored;
+
 /// Samples per second everything here works on.
 pub const SAMPLE_RATE: u32 = 16_000;
 /// Samples from one frame to the next: 10 ms.
@@ -142,9 +144,7 @@ pub struct LogMel {
     spectrum: Vec<Complex<f32>>,
     scratch: Vec<Complex<f32>>,
     power: Vec<f32>,
-    /// Samples not yet behind every frame, mirrored beginning included once there is enough of it.
-    samples: Vec<f32>,
-    is_mirrored: bool,
+    samples: Mirrored,
     samples_taken: u64,
     frames_given: u64,
 }
@@ -162,8 +162,7 @@ impl LogMel {
             scratch: transform.make_scratch_vec(),
             power: vec![0.0; BINS],
             transform,
-            samples: Vec::new(),
-            is_mirrored: false,
+            samples: Mirrored::new(MARGIN, MARGIN),
             samples_taken: 0,
             frames_given: 0,
         }
@@ -177,30 +176,15 @@ impl LogMel {
     /// Takes samples at 16 kHz and appends the frames that are complete to `frames`, one after the
     /// other, `n_mels` values each, not normalised.
     pub fn push(&mut self, samples: &[f32], frames: &mut Vec<f32>) {
-        self.samples.extend_from_slice(samples);
+        self.samples.push(samples);
         self.samples_taken += samples.len() as u64;
-        if !self.is_mirrored && self.samples.len() > MARGIN {
-            let mirrored = (1..=MARGIN)
-                .rev()
-                .map(|i| self.samples[i])
-                .collect::<Vec<_>>();
-            self.samples.splice(0..0, mirrored);
-            self.is_mirrored = true;
-        }
-        if self.is_mirrored {
-            self.give_frames(u64::MAX, frames);
-        }
+        self.give_frames(u64::MAX, frames);
     }
 
     /// Ends the audio: appends the remaining frames and gives the number of content frames.
     pub fn finish(mut self, frames: &mut Vec<f32>) -> u64 {
-        self.samples.extend([0.0; PADDING]);
-        let length = self.samples.len() as isize;
-        // Audio shorter than the margin is mirrored back and forth until it fills it.
-        let before = if self.is_mirrored { 0 } else { MARGIN as isize };
-        self.samples = (-before..length + MARGIN as isize)
-            .map(|i| self.samples[mirror(i, length)])
-            .collect();
+        self.samples.push(&[0.0; PADDING]);
+        self.samples.finish();
         let content = content_frames(self.samples_taken);
         self.give_frames(content + 1, frames);
         content
@@ -208,15 +192,15 @@ impl LogMel {
 
     fn give_frames(&mut self, limit: u64, frames: &mut Vec<f32>) {
         let mut start = 0;
-        while start + WINDOW <= self.samples.len() && self.frames_given < limit {
+        while start + WINDOW <= self.samples.ready().len() && self.frames_given < limit {
             self.give_frame(start, frames);
             start += HOP;
         }
-        self.samples.drain(..start);
+        self.samples.advance(start);
     }
 
     fn give_frame(&mut self, start: usize, frames: &mut Vec<f32>) {
-        let samples = &self.samples[start..start + WINDOW];
+        let samples = &self.samples.ready()[start..start + WINDOW];
         for ((windowed, sample), hann) in self.windowed.iter_mut().zip(samples).zip(&self.hann) {
             *windowed = sample * hann;
         }
@@ -244,13 +228,6 @@ impl std::fmt::Debug for LogMel {
             .field("frames_given", &self.frames_given)
             .finish_non_exhaustive()
     }
-}
-
-/// The index inside `0..length` that a mirror at both ends (edges not repeated) shows at `index`.
-fn mirror(index: isize, length: isize) -> usize {
-    let period = 2 * (length - 1);
-    let folded = index.rem_euclid(period);
-    folded.min(period - folded) as usize
 }
 
 #[cfg(test)]

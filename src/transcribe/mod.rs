@@ -13,6 +13,7 @@ pub mod hub;
 mod hub_failure;
 pub mod kpis;
 pub mod mel;
+mod mirror;
 pub mod model;
 #[cfg(any(test, feature = "whisper"))]
 mod model_file;
@@ -24,6 +25,7 @@ pub mod scripted;
 pub mod segmenting;
 pub mod sequential;
 pub mod source;
+pub mod speech;
 pub mod stage;
 pub mod thread;
 pub mod tokenizer;

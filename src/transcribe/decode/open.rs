@@ -13,7 +13,7 @@ use symphonia::default::formats::{
 };
 
 use super::DecodeError;
-use super::mp4::claimed_size;
+use super::mp4::{EditStart, claimed_size, edit_start};
 use crate::transcribe::source::MediaBytes;
 
 /// Containers only. The library's own probe also reads tags, which would hold every picture in
@@ -31,26 +31,19 @@ static CONTAINERS: LazyLock<Probe> = LazyLock::new(|| {
     probe
 });
 
-/// Recognises the container. The second value tells failed reads from bad data: the demuxers
-/// report both as errors, or as the end.
-pub(super) fn open(
-    mut bytes: Box<dyn MediaBytes>,
-) -> Result<(Box<dyn FormatReader>, ReadFailure), DecodeError> {
-    let size = bytes.seek(SeekFrom::End(0)).map_err(DecodeError::Read)?;
-    let start = end_of_tags(&mut *bytes).map_err(DecodeError::Read)?;
-    let head = head(&mut *bytes, start).map_err(DecodeError::Read)?;
-    let size = size.saturating_sub(start);
-    let size = claimed_size(&mut *bytes, start, size).map_err(DecodeError::Read)?;
-    bytes
-        .seek(SeekFrom::Start(start))
-        .map_err(DecodeError::Read)?;
-    let failure = ReadFailure::default();
-    let source = Guarded {
-        bytes: Mutex::new(bytes),
-        start,
-        size,
-        failure: failure.clone(),
-    };
+/// A file whose container is known.
+pub(super) struct Opened {
+    pub(super) format: Box<dyn FormatReader>,
+    /// Tells failed reads from bad data: the demuxers report both as errors, or as the end.
+    pub(super) failure: ReadFailure,
+    /// Of an MP4 file.
+    pub(super) edit: Option<EditStart>,
+}
+
+/// Recognises the container.
+pub(super) fn open(bytes: Box<dyn MediaBytes>) -> Result<Opened, DecodeError> {
+    let (source, head, edit) = prepare(bytes).map_err(DecodeError::Read)?;
+    let failure = source.failure.clone();
     let stream = MediaSourceStream::new(Box::new(source), Default::default());
     let probed = CONTAINERS.probe(
         &Hint::new(),
@@ -60,9 +53,31 @@ pub(super) fn open(
     );
     failure.check()?;
     match probed {
-        Ok(format) => Ok((format, failure)),
+        Ok(format) => Ok(Opened {
+            format,
+            failure,
+            edit,
+        }),
         Err(error) => Err(DecodeError::Undecodable(refusal(&head, &error))),
     }
+}
+
+/// The source from behind its tags on, its first bytes, and its edit.
+fn prepare(mut bytes: Box<dyn MediaBytes>) -> io::Result<(Guarded, Vec<u8>, Option<EditStart>)> {
+    let size = bytes.seek(SeekFrom::End(0))?;
+    let start = end_of_tags(&mut *bytes)?;
+    let head = head(&mut *bytes, start)?;
+    let size = size.saturating_sub(start);
+    let edit = edit_start(&mut *bytes, start, size)?;
+    let size = claimed_size(&mut *bytes, start, size)?;
+    bytes.seek(SeekFrom::Start(start))?;
+    let source = Guarded {
+        bytes: Mutex::new(bytes),
+        start,
+        size,
+        failure: ReadFailure::default(),
+    };
+    Ok((source, head, edit))
 }
 
 /// Where the audio begins: behind all ID3v2 tags, which may be huge and may follow one another.

@@ -8,7 +8,7 @@ use symphonia::core::formats::FormatReader;
 use symphonia::core::packet::Packet;
 
 use super::mpeg::Verdict;
-use super::open::{ReadFailure, open};
+use super::open::{Opened, ReadFailure, open};
 use super::track::AudioTrack;
 use crate::transcribe::source::MediaBytes;
 
@@ -78,8 +78,12 @@ impl PcmStream {
     /// [`DecodeError::Undecodable`] where there is no container or no audio track that is known;
     /// the message says what was found.
     pub fn open(bytes: Box<dyn MediaBytes>) -> Result<Self, DecodeError> {
-        let (format, failure) = open(bytes)?;
-        let track = AudioTrack::choose(&*format).map_err(DecodeError::Undecodable)?;
+        let Opened {
+            format,
+            failure,
+            edit,
+        } = open(bytes)?;
+        let track = AudioTrack::choose(&*format, edit).map_err(DecodeError::Undecodable)?;
         let media = MediaFormat {
             container: format.format_info().short_name.to_owned(),
             codec: track.codec_name(),
@@ -182,7 +186,7 @@ impl PcmStream {
     }
 
     fn begin_next_stream(&mut self) {
-        match AudioTrack::choose(&*self.format) {
+        match AudioTrack::choose(&*self.format, None) {
             Ok(track) => self.track = track,
             Err(problem) => {
                 self.progress.is_ended = true;

@@ -11,6 +11,7 @@ use symphonia::core::codecs::audio::{
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::{FormatReader, Track, TrackType};
 
+use super::mp4::EditStart;
 use super::mpeg::ShapeWatch;
 use super::trim::Trim;
 
@@ -29,13 +30,21 @@ pub(super) struct AudioTrack {
 impl AudioTrack {
     /// The default audio track, or else the first that has a decoder. The error says what is there
     /// instead.
-    pub(super) fn choose(format: &dyn FormatReader) -> Result<Self, String> {
+    pub(super) fn choose(
+        format: &dyn FormatReader,
+        edit: Option<EditStart>,
+    ) -> Result<Self, String> {
         let container = format.format_info().short_name;
         let default = format.default_track(TrackType::Audio);
         let mut problem = None;
         for track in default.into_iter().chain(format.tracks()) {
             match Self::try_new(track, container) {
-                Some(Ok(chosen)) => return Ok(chosen),
+                Some(Ok(mut chosen)) => {
+                    if let Some((edit, rate)) = edit.zip(chosen.params.sample_rate) {
+                        chosen.trim = Trim::of_beginning(edit.samples(rate));
+                    }
+                    return Ok(chosen);
+                }
                 Some(Err(error)) => problem = problem.or(Some(error)),
                 None => {}
             }

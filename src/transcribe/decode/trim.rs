@@ -2,7 +2,8 @@
 //!
 //! An MP3's LAME tag says how many samples the encoder put before and behind the audio, and how
 //! many frames there are. Everything before is dropped, and of the end exactly the padding at the
-//! place where the tag expects it: what comes later belongs to a file joined on.
+//! place where the tag expects it: what comes later belongs to a file joined on. MP4 names the delay
+//! in its edit list.
 
 use std::ops::Range;
 
@@ -28,6 +29,14 @@ impl Trim {
         Self {
             position: 0,
             dropped: [0..delay, end..end + padding],
+        }
+    }
+
+    /// Of a file that names the encoder's delay alone.
+    pub(super) fn of_beginning(samples: u64) -> Self {
+        Self {
+            position: 0,
+            dropped: [0..samples, 0..0],
         }
     }
 
