@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::crawl::{FeedFetcher, FetchedFeed};
 use super::parse::MAX_FEED_BYTES;
 use crate::domain::Failure;
+use crate::runtime::http::header::CONTENT_TYPE;
 use crate::runtime::http::{Get, HopGate, HttpClient, follow, read_to_vec};
 
 /// Some servers choose by it between a feed and the page about the feed.
@@ -39,7 +40,7 @@ impl FeedFetcher for HttpFeedFetcher {
         let request = Get::try_new(url, ACCEPT)?;
         let answer = follow(&self.client, request, self.gate.as_ref(), &self.cancel).await?;
         let final_url = answer.final_url.to_string();
-        let content_type = answer.headers.get(reqwest::header::CONTENT_TYPE);
+        let content_type = answer.headers.get(CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok());
         let content_type = content_type.map(str::to_owned);
         let bytes = read_to_vec(answer, MAX_FEED_BYTES).await?;

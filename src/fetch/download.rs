@@ -20,6 +20,7 @@ use super::progress::Progress;
 use super::sniff::{self, sniff};
 use crate::domain::{AudioContainer, ContentDigest, Disposition, Failure, FailureClass};
 use crate::runtime::blob::{BlobError, BlobInfo, BlobWriter};
+use crate::runtime::http::header::HeaderMap;
 use crate::runtime::http::{Answer, Get, Hop, HopGate, HttpClient, SafeUrl, follow};
 use crate::runtime::retry::RetryPolicy;
 use crate::runtime::worker::LeaseCheck;
@@ -68,7 +69,7 @@ pub struct Download {
     /// The requests that led to it.
     pub hops: Vec<Hop>,
     /// What the answer's headers say of it.
-    pub headers: reqwest::header::HeaderMap,
+    pub headers: HeaderMap,
     /// The last URL, redacted.
     pub final_url: String,
 }

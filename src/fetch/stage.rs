@@ -10,8 +10,8 @@
 
 use std::sync::Arc;
 
+use crate::runtime::http::header::{AsHeaderName, CONTENT_TYPE, ETAG, HeaderMap, LAST_MODIFIED};
 use async_trait::async_trait;
-use reqwest::header::{AsHeaderName, CONTENT_TYPE, ETAG, HeaderMap, LAST_MODIFIED};
 
 use super::config::FetchConfig;
 use super::download::{AudioSink, Download, DownloadError, Downloader};

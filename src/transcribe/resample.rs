@@ -17,7 +17,7 @@ const RATES: std::ops::RangeInclusive<u32> = 1_000..=384_000;
 const CROSSINGS: f64 = 32.0;
 const CUTOFF: f64 = 0.97;
 const KAISER_BETA: f64 = 9.0;
-/// Partial sums of a product: what a vector register holds.
+/// Partial sums of a product, so that it can be computed in vectors.
 const LANES: usize = 8;
 
 /// Converts one run of samples of one rate to 16 kHz.
@@ -183,7 +183,7 @@ mod tests {
         (
             44_100,
             [
-                -0.460_943, -0.4645426, -0.1277475, 0.0635141, -0.1359063, -0.1311961, 0.1243515,
+                -0.460943, -0.4645426, -0.1277475, 0.0635141, -0.1359063, -0.1311961, 0.1243515,
                 -0.0061851,
             ],
         ),
@@ -198,7 +198,7 @@ mod tests {
             11_025,
             [
                 -0.5, -0.4930647, -0.4851541, -0.4542488, -0.4136269, -0.3933244, -0.3150483,
-                -0.245_307,
+                -0.245307,
             ],
         ),
     ];

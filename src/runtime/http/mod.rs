@@ -21,5 +21,8 @@ pub use body::BodyStream;
 pub use client::{HttpClient, HttpClientError};
 pub use config::{HttpConfig, StallRule, UserAgent};
 pub use follow::{Answer, Get, Hop, follow, read_to_vec};
+/// Names and values of headers: the one part of the client's crate that others may use.
+pub use reqwest::header;
+
 pub use gate::{HopGate, HopPass, HopVerdict, OpenGate};
 pub use safe_url::SafeUrl;

@@ -5,10 +5,10 @@
 //!
 //! * Hosts splice advertisements into an MP3 by joining files, so that the header of the first
 //!   speaks for its own part only, and rate or channels change at a joint. The declared length is
-//!   therefore never a reason to stop ([`trim`]), and the decoder is made anew where the frames
-//!   change ([`mpeg`]).
-//! * Cover pictures of many megabytes stand before the audio. They are skipped, not read ([`open`]).
-//! * Downloads break off ([`mp4`]). What was decodable counts, and [`PcmStream::damage`] tells.
+//!   therefore never a reason to stop (`trim`), and the decoder is made anew where the frames
+//!   change (`mpeg`).
+//! * Cover pictures of many megabytes stand before the audio. They are skipped, not read (`open`).
+//! * Downloads break off (`mp4`). What was decodable counts, and [`PcmStream::damage`] tells.
 
 mod mp4;
 mod mpeg;
