@@ -18,7 +18,7 @@ use podrun::runtime::telemetry::{Event, Observer};
 use podrun::runtime::worker::{Scope, Worker, WorkerConfig};
 use serde::Serialize;
 
-use super::run::{Counting, StageSummary};
+use super::run::{Counting, Selection, StageSummary};
 use crate::args::{FetchArguments, GlobalArguments};
 use crate::exit::{Code, Problem};
 use crate::output::{self, text};
@@ -33,14 +33,8 @@ pub(crate) struct FetchSummary {
     pub(crate) run: StageSummary,
     /// Whether nothing was changed.
     dry_run: bool,
-    /// Episodes that this run works on.
-    planned: u64,
-    /// Episodes of the manifest that are in the raw store already.
-    present: u64,
-    /// Episodes that failed for good in an earlier run; `--retry-failed` tries them again.
-    given_up: u64,
-    /// Whether the limit left episodes for a later run.
-    more: bool,
+    #[serde(flatten)]
+    selection: Selection,
     /// The manifest that was written or read.
     manifest: Option<String>,
     feeds: usize,
@@ -108,10 +102,7 @@ pub(crate) async fn fetch(
     let mut summary = FetchSummary {
         run: StageSummary::idle(StageName::Fetch, started),
         dry_run: options.dry_run,
-        planned: planned.todo.len() as u64,
-        present: planned.present,
-        given_up: planned.given_up,
-        more: planned.limited,
+        selection: Selection::of(&planned),
         manifest,
         feeds: crawl.feeds,
         failed_feeds: crawl.failed_feeds,
@@ -128,7 +119,7 @@ pub(crate) async fn fetch(
             observer,
             shutdown,
             scope,
-            summary.planned,
+            summary.selection.planned,
             started,
         )
         .await?;
@@ -329,10 +320,7 @@ impl FetchSummary {
         Self {
             run,
             dry_run: options.dry_run,
-            planned: 0,
-            present: 0,
-            given_up: 0,
-            more: false,
+            selection: Selection::default(),
             manifest: None,
             feeds: 0,
             failed_feeds: Vec::new(),
@@ -364,27 +352,13 @@ impl FetchSummary {
             if let Some(manifest) = &self.manifest {
                 lines += &format!("manifest: {manifest}\n");
             }
-            if self.planned == 0 && !self.run.interrupted {
+            if self.selection.planned == 0 && !self.run.interrupted {
                 lines += "nothing to fetch\n";
             } else {
                 lines += &self.run.text("podrun fetch");
             }
         }
-        if self.present > 0 {
-            lines += &format!(
-                "{} in the raw store already\n",
-                text::count(self.present, "episode")
-            );
-        }
-        if self.given_up > 0 {
-            lines += &format!(
-                "{} failed for good in an earlier run; --retry-failed tries again\n",
-                text::count(self.given_up, "episode")
-            );
-        }
-        if self.more {
-            lines += "there are more; run it again for the next ones\n";
-        }
+        lines += &self.selection.text("in the raw store already");
         lines
     }
 
@@ -412,7 +386,7 @@ impl FetchSummary {
         if self.would_fetch.is_empty() {
             lines += "dry run: nothing to fetch\n";
         } else {
-            let episodes = text::count(self.planned, "episode");
+            let episodes = text::count(self.selection.planned, "episode");
             let limit = options
                 .limit
                 .map_or(String::new(), |n| format!(" (limit {n})"));

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use podrun::control::Planned;
 use podrun::domain::StageName;
 use podrun::runtime::telemetry::{Event, Observer};
 use podrun::runtime::worker::WorkerEnd;
@@ -118,6 +119,48 @@ impl Observer for Counting {
             .unwrap_or_else(PoisonError::into_inner)
             .count(event);
         self.next.event(event);
+    }
+}
+
+/// Which candidates a run took on, and which it left alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub(crate) struct Selection {
+    /// Episodes that this run works on.
+    pub(crate) planned: u64,
+    /// Episodes whose product exists already.
+    pub(crate) present: u64,
+    /// Episodes that failed for good in an earlier run; `--retry-failed` tries them again.
+    pub(crate) given_up: u64,
+    /// Whether the limit left episodes for a later run.
+    pub(crate) more: bool,
+}
+
+impl Selection {
+    pub(crate) fn of<J>(planned: &Planned<J>) -> Self {
+        Self {
+            planned: planned.todo.len() as u64,
+            present: planned.present,
+            given_up: planned.given_up,
+            more: planned.limited,
+        }
+    }
+
+    /// What was left alone, for people; `present` says what those are that need nothing.
+    pub(crate) fn text(&self, present: &str) -> String {
+        let mut lines = String::new();
+        if self.present > 0 {
+            lines += &format!("{} {present}\n", text::count(self.present, "episode"));
+        }
+        if self.given_up > 0 {
+            lines += &format!(
+                "{} failed for good in an earlier run; --retry-failed tries again\n",
+                text::count(self.given_up, "episode")
+            );
+        }
+        if self.more {
+            lines += "there are more; run it again for the next ones\n";
+        }
+        lines
     }
 }
 

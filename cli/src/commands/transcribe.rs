@@ -13,7 +13,7 @@ use podrun::transcribe::stage::TranscribeStage;
 use serde::Serialize;
 
 use super::fetch::{read_manifest_rows, reopen};
-use super::run::{Counting, StageSummary};
+use super::run::{Counting, Selection, StageSummary};
 use crate::args::{GlobalArguments, TranscribeArguments};
 use crate::exit::{Code, Problem};
 use crate::output::{self, text};
@@ -29,14 +29,8 @@ pub(crate) struct TranscribeSummary {
     model: String,
     /// Whether nothing was changed.
     dry_run: bool,
-    /// Episodes that this run works on.
-    planned: u64,
-    /// Episodes that have a transcript.
-    present: u64,
-    /// Episodes that failed for good in an earlier run; `--retry-failed` tries them again.
-    given_up: u64,
-    /// Whether the limit left episodes for a later run.
-    more: bool,
+    #[serde(flatten)]
+    selection: Selection,
     /// With `--dry-run`: the episodes that would be transcribed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     would_transcribe: Vec<String>,
@@ -92,10 +86,7 @@ pub(crate) async fn transcribe(
         run: StageSummary::idle(StageName::Transcribe, started),
         model: settings.transcribe.model.clone(),
         dry_run: options.dry_run,
-        planned: planned.todo.len() as u64,
-        present: planned.present,
-        given_up: planned.given_up,
-        more: planned.limited,
+        selection: Selection::of(&planned),
         would_transcribe: Vec::new(),
     };
     if options.dry_run {
@@ -106,7 +97,7 @@ pub(crate) async fn transcribe(
         let work = Work {
             model,
             scope: Some(Arc::new(scope)),
-            episodes: summary.planned,
+            episodes: summary.selection.planned,
             started,
         };
         summary.run = drain(settings, &stores, observer, shutdown, work).await?;
@@ -247,34 +238,20 @@ impl TranscribeSummary {
         for episode in &self.would_transcribe {
             lines += &format!("would transcribe {}\n", text::printable(episode));
         }
-        match (self.dry_run, self.planned) {
+        match (self.dry_run, self.selection.planned) {
             (true, 0) => lines += "dry run: nothing to transcribe\n",
             (true, planned) => {
                 let episodes = text::count(planned, "episode");
                 lines += &format!("dry run: would transcribe {episodes}; nothing was changed\n");
             }
-            (false, 0) if self.present == 0 && self.given_up == 0 => {
+            (false, 0) if self.selection.present == 0 && self.selection.given_up == 0 => {
                 lines +=
                     "nothing to transcribe: no episode is fetched yet; `podrun fetch` does that\n";
             }
             (false, 0) => lines += "nothing to transcribe\n",
             (false, _) => lines += &self.run.text("podrun transcribe"),
         }
-        if self.present > 0 {
-            lines += &format!(
-                "{} transcribed already\n",
-                text::count(self.present, "episode")
-            );
-        }
-        if self.given_up > 0 {
-            lines += &format!(
-                "{} failed for good in an earlier run; --retry-failed tries again\n",
-                text::count(self.given_up, "episode")
-            );
-        }
-        if self.more {
-            lines += "there are more; run it again for the next ones\n";
-        }
+        lines += &self.selection.text("transcribed already");
         lines
     }
 }

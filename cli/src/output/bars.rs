@@ -28,6 +28,7 @@ struct State {
 const MAIN: &str = "{prefix:>10} [{bar:30}] {pos}/{len}  {msg}  {elapsed}";
 const BYTES: &str = "{prefix:>10}  {decimal_bytes:>9} of {decimal_total_bytes:<9} {decimal_bytes_per_sec:>10}  {msg}";
 const AUDIO: &str = "{prefix:>10}  {percent:>3} %  {msg}";
+const LISTENING: &str = "{prefix:>10}         {msg}";
 const UNKNOWN: &str = "{prefix:>10}  {decimal_bytes:>9}  {msg}";
 
 /// The templates are constants; one that indicatif refuses shows as its default.
@@ -54,9 +55,13 @@ impl Bars {
     }
 
     fn start_episode(&self, stage: StageName, episode: &EpisodeId, title: &str) {
+        let template = match stage {
+            StageName::Fetch => UNKNOWN,
+            StageName::Transcribe => LISTENING,
+        };
         let bar = self
             .all
-            .add(ProgressBar::no_length().with_style(style(UNKNOWN)));
+            .add(ProgressBar::no_length().with_style(style(template)));
         bar.set_prefix(stage.to_string());
         let name = if title.is_empty() {
             text::short(&episode.to_string(), 60)
