@@ -104,6 +104,15 @@ impl Context {
             .unwrap()
     }
 
+    /// Starts and returns at once; what it prints is kept.
+    pub(crate) fn start_watched(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
     /// Every file below a folder, by its path relative to it, with its size.
     pub(crate) fn files(&self, relative: &str) -> BTreeMap<String, u64> {
         let mut found = BTreeMap::new();

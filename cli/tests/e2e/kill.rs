@@ -92,6 +92,41 @@ fn a_killed_transcribe_loses_and_doubles_nothing() {
     assert_nothing_left_over(&context);
 }
 
+#[test]
+fn a_signal_hands_everything_back_and_says_how_to_go_on() {
+    // At this rate no episode ends before the signal.
+    let show = serve(4, Some("10k"));
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let context = Context::new();
+        context.catalog(&[("show", &show.web.url("feed.xml"))]);
+        let child = context.start_watched(&["fetch"]);
+        wait_until_leased(&context, 4);
+        let kill = ["-s", signal, &child.id().to_string()].map(str::to_owned);
+        let sent = std::process::Command::new("kill").args(kill).status();
+        assert!(sent.unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("run `podrun fetch` again"), "{said}");
+        let status = context.podrun(&["status", "--json"]).json();
+        assert_eq!(status["stages"][0]["queue"]["ready"], 4, "{status:#}");
+        assert_eq!(status["stages"][0]["episodes"]["pending"], 4, "{status:#}");
+        assert!(context.files("podrun-data/raw/.tmp").is_empty());
+    }
+}
+
+/// Looks until the first stage has so many episodes under way, at most half a minute.
+fn wait_until_leased(context: &Context, count: u64) {
+    for _ in 0..150 {
+        std::thread::sleep(Duration::from_millis(200));
+        let ran = context.podrun(&["status", "--json"]);
+        if ran.code == Some(0) && ran.json()["stages"][0]["episodes"]["leased"] == count {
+            return;
+        }
+    }
+    panic!("{count} episodes were never under way");
+}
+
 /// The objects of a store, without its housekeeping files.
 fn visible(context: &Context, store: &str) -> Vec<String> {
     let files = context.files(store);
