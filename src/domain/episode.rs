@@ -19,6 +19,21 @@ pub struct Episode {
     pub duration_s: Option<u32>,
     /// Where the audio is.
     pub enclosure: Enclosure,
+    /// Transcripts that the publisher offers, in feed order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transcripts: Vec<TranscriptLink>,
+}
+
+/// A transcript that the feed points at (`podcast:transcript`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TranscriptLink {
+    /// Absolute `http` or `https` URL. May carry tokens, as [`Enclosure::url`].
+    pub url: String,
+    /// MIME type as the feed claims it, such as `text/vtt` or `application/x-subrip`.
+    pub media_type: Option<String>,
+    /// Language tag as the feed claims it.
+    pub language: Option<String>,
 }
 
 /// The audio file that a feed points at.

@@ -7,7 +7,7 @@ pub mod job;
 pub mod key;
 pub mod transcript;
 
-pub use episode::{AudioContainer, Enclosure, Episode};
+pub use episode::{AudioContainer, Enclosure, Episode, TranscriptLink};
 pub use failure::{Disposition, Failure, FailureClass};
 pub use ids::{ContentDigest, EpisodeId, FeedSlug, Guid, InvalidId, OwnerId};
 pub use job::{FetchJob, Job, StageName, TranscribeJob};

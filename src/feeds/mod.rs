@@ -21,4 +21,4 @@ mod text;
 pub use catalog::{Catalog, CatalogEntry, CatalogError};
 pub use crawl::{CrawlOptions, CrawledFeed, Crawler, FeedFetcher, FeedProblem, FetchedFeed};
 pub use http::HttpFeedFetcher;
-pub use parse::{FeedSource, ParseError, ParsedFeed, parse_feed};
+pub use parse::{FeedFormat, FeedSource, ParseError, ParsedFeed, parse_feed};

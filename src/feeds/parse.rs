@@ -44,11 +44,43 @@ pub struct FeedSource<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// What a feed says.
+/// How a feed is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedFormat {
+    /// RSS 0.9x and 2.x.
+    Rss,
+    /// RSS 0.90 and 1.0, which are RDF.
+    Rdf,
+    /// Atom.
+    Atom,
+    /// JSON Feed.
+    Json,
+}
+
+impl fmt::Display for FeedFormat {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Rss => "RSS",
+            Self::Rdf => "RDF",
+            Self::Atom => "Atom",
+            Self::Json => "JSON Feed",
+        })
+    }
+}
+
+/// What a feed says, or one page of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsedFeed {
+    /// How it is written.
+    pub format: FeedFormat,
     /// The show's title as plain text; may be empty.
     pub title: String,
+    /// `podcast:guid`: the show's identifier, which survives moves.
+    pub podcast_guid: Option<String>,
+    /// `itunes:new-feed-url`: where the publisher says that the feed lives now.
+    pub moved_to: Option<Url>,
+    /// The next page: `rel="next"` of RFC 5005, or `next_url` of JSON Feed.
+    pub next_page: Option<Url>,
     /// Episodes in feed order, each guid once.
     pub episodes: Vec<Episode>,
     /// What was odd and survived.
@@ -133,9 +165,19 @@ pub fn parse_feed(source: FeedSource<'_>) -> Result<ParsedFeed, ParseError> {
     let feed = read(text, &source)?;
     let title = feed.title.as_ref().map_or("", |title| &title.content);
     let title = clean(title);
+    let format = match feed.feed_type {
+        FeedType::Atom => FeedFormat::Atom,
+        FeedType::JSON => FeedFormat::Json,
+        FeedType::RSS1 => FeedFormat::Rdf,
+        _ => FeedFormat::Rss,
+    };
     let episodes = episodes(feed, &source, &mut warnings)?;
     Ok(ParsedFeed {
+        format,
         title,
+        podcast_guid: None,
+        moved_to: None,
+        next_page: None,
         episodes,
         warnings,
     })
@@ -298,6 +340,7 @@ fn episode(entry: &Entry, guid: Guid, enclosure: Enclosure, source: &FeedSource<
             .and_then(|duration| u32::try_from(duration.as_secs()).ok())
             .filter(|seconds| *seconds > 0),
         enclosure,
+        transcripts: Vec::new(),
     }
 }
 

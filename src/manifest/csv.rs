@@ -1,14 +1,14 @@
 //! A manifest as CSV.
 //!
 //! ```text
-//! feed_slug,guid,title,published,duration_s,enclosure_url,media_type,length,tier
-//! planet-money,42f2-...,How to fix it,2026-03-09T05:00:00Z,1520,https://...,audio/mpeg,24330111,1
+//! feed_slug,guid,title,published,duration_s,enclosure_url,media_type,length,tier,transcripts
+//! planet-money,42f2-...,How to fix it,2026-03-09T05:00:00Z,1520,https://...,audio/mpeg,24330111,1,
 //! ```
 //!
 //! UTF-8, comma, a header. Columns may come in any order; `feed_slug`, `guid` and `enclosure_url` are
 //! required, so a list made by hand can be short. A column that is not known is passed over with a
 //! warning: people add notes. Rows are worked on in the order of the file; of rows for the same
-//! episode the first counts, with a warning. A byte order mark is accepted, since Excel writes one.
+//! episode the first counts, with a warning. `transcripts` is a JSON array as in a job, or empty. A byte order mark is accepted, since Excel writes one.
 //!
 //! Titles come from strangers, and a spreadsheet runs a cell that begins with `=`, `+`, `-`, `@`, a tab
 //! or a line break as a formula. Such a text, and one that begins with an apostrophe, is written with an
@@ -24,10 +24,10 @@ use csv::StringRecord;
 use url::Url;
 
 use super::{DEFAULT_TIER, ManifestRow};
-use crate::domain::{Enclosure, Episode, EpisodeId, FeedSlug, Guid};
+use crate::domain::{Enclosure, Episode, EpisodeId, FeedSlug, Guid, TranscriptLink};
 
 /// The columns in the order they are written.
-pub const COLUMNS: [&str; 9] = [
+pub const COLUMNS: [&str; 10] = [
     "feed_slug",
     "guid",
     "title",
@@ -37,6 +37,7 @@ pub const COLUMNS: [&str; 9] = [
     "media_type",
     "length",
     "tier",
+    "transcripts",
 ];
 const REQUIRED: [&str; 3] = ["feed_slug", "guid", "enclosure_url"];
 
@@ -81,7 +82,7 @@ pub fn write_manifest<'a>(
     writer.flush()
 }
 
-fn fields(row: &ManifestRow) -> [String; 9] {
+fn fields(row: &ManifestRow) -> [String; 10] {
     let episode = &row.episode;
     let date = |date: DateTime<Utc>| date.to_rfc3339_opts(SecondsFormat::AutoSi, true);
     [
@@ -94,7 +95,15 @@ fn fields(row: &ManifestRow) -> [String; 9] {
         armoured(episode.enclosure.media_type.as_deref().unwrap_or_default()),
         text_or_empty(episode.enclosure.length),
         row.tier.to_string(),
+        transcripts(&episode.transcripts),
     ]
+}
+
+fn transcripts(links: &[TranscriptLink]) -> String {
+    match links {
+        [] => String::new(),
+        links => serde_json::to_string(links).expect("texts only; they always serialise"),
+    }
 }
 
 fn text_or_empty(value: Option<impl ToString>) -> String {
@@ -123,7 +132,7 @@ pub struct ManifestReader<R> {
     reader: csv::Reader<R>,
     file: String,
     /// Where each known column stands, in the order of [`COLUMNS`].
-    places: [Option<usize>; 9],
+    places: [Option<usize>; 10],
     record: StringRecord,
     seen: HashSet<EpisodeId>,
     repeats: usize,
@@ -212,7 +221,7 @@ impl<R: Read> Iterator for ManifestReader<R> {
     }
 }
 
-fn places(header: &StringRecord, file: &str) -> Result<[Option<usize>; 9], CsvError> {
+fn places(header: &StringRecord, file: &str) -> Result<[Option<usize>; 10], CsvError> {
     let error = |column, problem: &str, fix| CsvError {
         file: file.to_owned(),
         line: Some(1),
@@ -225,7 +234,7 @@ fn places(header: &StringRecord, file: &str) -> Result<[Option<usize>; 9], CsvEr
         let problem = "the columns are separated by something else than a comma";
         return Err(error(None, problem, "save the file as CSV with commas"));
     }
-    let mut places = [None; 9];
+    let mut places = [None; 10];
     for (place, known) in places.iter_mut().zip(COLUMNS) {
         let mut found = header.iter().enumerate().filter(|(_, name)| *name == known);
         *place = found.next().map(|(at, _)| at);
@@ -268,7 +277,7 @@ fn csv_error(file: &str, error: &csv::Error) -> CsvError {
 /// One row on its way to a [`ManifestRow`].
 struct RowFields<'a> {
     record: &'a StringRecord,
-    places: &'a [Option<usize>; 9],
+    places: &'a [Option<usize>; 10],
     file: &'a str,
 }
 
@@ -284,6 +293,7 @@ impl RowFields<'_> {
             media_type,
             length,
             tier,
+            transcripts,
         ] = COLUMNS;
         let feed_slug = FeedSlug::try_new(self.get(slug).trim())
             .map_err(|error| self.error(slug, error, "write the slug as in the catalog"))?;
@@ -298,6 +308,10 @@ impl RowFields<'_> {
         let duration_s = self.parsed(duration, |text| text.parse().ok(), number)?;
         let length = self.parsed(length, |text| text.parse().ok(), number)?;
         let tier = self.parsed(tier, |text| text.parse().ok(), number)?;
+        let links =
+            "write a JSON array of {\"url\", \"media_type\", \"language\"} or leave it empty";
+        let transcripts =
+            self.parsed(transcripts, |text| serde_json::from_str(text).ok(), links)?;
         let media_type = bare(self.get(media_type));
         let url = self.url(url)?;
         Ok(ManifestRow {
@@ -311,6 +325,7 @@ impl RowFields<'_> {
                     media_type: (!media_type.is_empty()).then(|| media_type.to_owned()),
                     length,
                 },
+                transcripts: transcripts.unwrap_or_default(),
             },
             tier: tier.unwrap_or(DEFAULT_TIER),
         })

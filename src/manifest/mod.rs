@@ -163,6 +163,7 @@ fn episode_for_test(feed: &str, guid: &str, day: Option<u32>) -> Episode {
             media_type: None,
             length: None,
         },
+        transcripts: Vec::new(),
     }
 }
 

@@ -106,6 +106,7 @@ fn episode(url: &str) -> Episode {
             media_type: None,
             length: Some(1),
         },
+        transcripts: Vec::new(),
     }
 }
 

@@ -69,6 +69,7 @@ fn an_rss_item_becomes_an_episode() {
             media_type: Some("audio/mpeg".to_owned()),
             length: Some(1234),
         },
+        transcripts: Vec::new(),
     };
     assert_eq!(feed.episodes, [expected]);
 }
