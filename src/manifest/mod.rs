@@ -158,11 +158,14 @@ fn episode_for_test(feed: &str, guid: &str, day: Option<u32>) -> Episode {
         title: String::new(),
         published: day.map(|day| Utc.with_ymd_and_hms(2026, 1, day, 0, 0, 0).unwrap()),
         duration_s: None,
+        season: None,
+        number: None,
         enclosure: crate::domain::Enclosure {
             url: format!("https://{feed}.example.com/{guid}.mp3"),
             media_type: None,
             length: None,
         },
+        alternates: Vec::new(),
         transcripts: Vec::new(),
     }
 }
