@@ -9,6 +9,8 @@
 //!         <feed_slug>/<guid>/segments/segments.json   one JSON object a line
 //!         <feed_slug>/<guid>/kpis/kpis.json
 //! manifests/ <yyyymmdd>.csv, <yyyymmdd>-2.csv, ...
+//!            identity/feeds/<feed_slug>.json           which episode is which
+//!            identity/shows/<podcast:guid>             the slug that a show is kept under
 //! ```
 
 use std::fmt;
@@ -16,6 +18,7 @@ use std::fmt;
 use chrono::NaiveDate;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::episode::AudioContainer;
 use super::ids::{EpisodeId, FeedSlug, Guid};
@@ -183,6 +186,24 @@ impl fmt::Display for ManifestKey {
         match self.number {
             0 | 1 => write!(formatter, "{day}.csv"),
             number => write!(formatter, "{day}-{number}.csv"),
+        }
+    }
+}
+
+/// What is remembered of which episode is which, beside the manifests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IdentityKey<'a> {
+    /// The episodes of a feed.
+    Feed(&'a FeedSlug),
+    /// The slug that a show is kept under, by its `podcast:guid`.
+    Show(Uuid),
+}
+
+impl fmt::Display for IdentityKey<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Feed(feed) => write!(formatter, "identity/feeds/{feed}.json"),
+            Self::Show(show) => write!(formatter, "identity/shows/{show}"),
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::date;
@@ -141,7 +140,7 @@ fn distinct(episodes: Vec<Episode>, oddities: &mut Oddities) -> Vec<Episode> {
     }
     for (at, episode) in kept.iter_mut().enumerate() {
         if owners.get(&episode.id.guid) != Some(&at) {
-            episode.id.guid = revised_guid(&episode.id.guid, &file_key(episode));
+            episode.id.guid = episode.id.guid.revised(&file_key(episode));
         }
     }
     kept
@@ -152,21 +151,6 @@ fn file_key(episode: &Episode) -> String {
     let url = &episode.enclosure.url;
     let key = Url::parse(url).ok().as_ref().and_then(derived_guid);
     key.unwrap_or_else(|| url.clone())
-}
-
-/// The guid of an item whose own one belongs to another: the same in every run, whatever else is in the
-/// feed.
-fn revised_guid(guid: &Guid, file_key: &str) -> Guid {
-    let digest = Sha256::digest(file_key.as_bytes());
-    let mark: String = digest[..4]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let mut start = guid.as_str();
-    while start.len() + 1 + mark.len() > Guid::MAX_LEN {
-        start = &start[..start.floor_char_boundary(start.len() - 1)];
-    }
-    Guid::try_new(format!("{start}~{mark}")).unwrap_or_else(|_| guid.clone())
 }
 
 /// Podcasts are younger than 1990, so an earlier date is a zero in disguise; a day of grace ahead

@@ -5,6 +5,7 @@
 //! Fifty episodes of a catalog of fifty shows are one of each, spread over their hosts.
 
 pub mod csv;
+pub mod identity;
 pub mod store;
 
 use std::cmp::Reverse;
@@ -15,6 +16,7 @@ use crate::domain::{Episode, EpisodeId, FeedSlug, Guid};
 use crate::feeds::CrawledFeed;
 
 pub use csv::{CsvError, ManifestReader, write_manifest};
+pub use identity::{Identities, IdentityError};
 pub use store::{
     ManifestStoreError, StoredManifest, open_file, read_stored, store_manifest, write_file,
 };
