@@ -7,7 +7,7 @@ use url::Url;
 
 use super::date;
 use super::item::{FileRole, RawFile, RawItem};
-use super::media_url::{MediaKind, derived_guid, kind_of_type, kind_of_url};
+use super::media_url::{MediaKind, derived_guid, file_key, kind_of_type, kind_of_url};
 use super::parse::FeedSource;
 use super::xml::entity;
 use crate::domain::{Enclosure, Episode, EpisodeId, Guid, TranscriptLink};
@@ -69,25 +69,53 @@ pub(super) fn from_items(
     warnings: &mut Vec<String>,
 ) -> Vec<Episode> {
     let mut oddities = Oddities::default();
-    let mut episodes = Vec::with_capacity(items.len());
-    for item in items {
-        match episode(item, source, &mut oddities) {
-            Some(episode) => episodes.push(episode),
-            None => oddities.no_media += 1,
-        }
-    }
+    let chosen: Vec<_> = items
+        .iter()
+        .filter_map(|item| Some((item, choose(item, source, &mut oddities)?)))
+        .collect();
+    oddities.no_media = items.len() - chosen.len();
+    let shared = shared_paths(&chosen);
+    let episodes = chosen.into_iter().filter_map(|(item, choice)| {
+        let guid = own_guid(item).or_else(|| {
+            oddities.no_guid += 1;
+            derived(&choice.url, &shared)
+        })?;
+        Some(episode(item, guid, choice, source))
+    });
+    let episodes = episodes.collect();
     let episodes = distinct(episodes, &mut oddities);
     oddities.tell(warnings);
     episodes
 }
 
-fn episode(item: &RawItem, source: &FeedSource<'_>, oddities: &mut Oddities) -> Option<Episode> {
-    let (url, enclosure, alternates) = choose(item, source, oddities)?;
-    let guid = item.guid.as_ref().or(item.about.as_ref());
-    let guid = guid.and_then(|guid| Guid::try_new(guid).ok()).or_else(|| {
-        oddities.no_guid += 1;
-        Guid::try_new(derived_guid(&url)?).ok()
-    })?;
+fn own_guid(item: &RawItem) -> Option<Guid> {
+    let guid = item.guid.as_ref().or(item.about.as_ref())?;
+    Guid::try_new(guid).ok()
+}
+
+/// Identifiers that items without a guid would share although their addresses differ: there the query
+/// says which file is meant.
+fn shared_paths(chosen: &[(&RawItem, Choice)]) -> HashSet<String> {
+    let mut first: HashMap<String, &Url> = HashMap::new();
+    let without = chosen.iter().filter(|(item, _)| own_guid(item).is_none());
+    without
+        .filter_map(|(_, choice)| {
+            let guid = derived_guid(&choice.url)?;
+            let url = first.entry(guid.clone()).or_insert(&choice.url);
+            (*url != &choice.url).then_some(guid)
+        })
+        .collect()
+}
+
+fn derived(url: &Url, shared: &HashSet<String>) -> Option<Guid> {
+    let guid = derived_guid(url)?;
+    let query = url
+        .query()
+        .filter(|_| shared.contains(&guid) && !guid.contains('?'));
+    Guid::try_new(query.map_or(guid.clone(), |query| format!("{guid}?{query}"))).ok()
+}
+
+fn episode(item: &RawItem, guid: Guid, choice: Choice, source: &FeedSource<'_>) -> Episode {
     let titles = [&item.title, &item.itunes_title, &item.media_title];
     let mut titles = titles.into_iter().flatten().map(|title| clean_title(title));
     let dates = [&item.published, &item.updated].into_iter().flatten();
@@ -96,7 +124,7 @@ fn episode(item: &RawItem, source: &FeedSource<'_>, oddities: &mut Oddities) -> 
         feed_slug: source.feed.clone(),
         guid,
     };
-    Some(Episode {
+    Episode {
         id,
         title: titles.find(|title| !title.is_empty()).unwrap_or_default(),
         published: published.and_then(|date| plausible(date, source.now)),
@@ -107,10 +135,10 @@ fn episode(item: &RawItem, source: &FeedSource<'_>, oddities: &mut Oddities) -> 
             .filter(|seconds| *seconds > 0),
         season: number(item.season.as_deref()),
         number: number(item.number.as_deref()),
-        enclosure,
-        alternates,
+        enclosure: choice.enclosure,
+        alternates: choice.alternates,
         transcripts: transcripts(item, source.final_url),
-    })
+    }
 }
 
 /// Makes guids distinct. An item that repeats another's guid and file is dropped. Of items that share a
@@ -121,7 +149,7 @@ fn distinct(episodes: Vec<Episode>, oddities: &mut Oddities) -> Vec<Episode> {
     let mut kept: Vec<Episode> = Vec::with_capacity(episodes.len());
     for episode in episodes {
         let guid = episode.id.guid.clone();
-        if !files.insert((guid.clone(), file_key(&episode))) {
+        if !files.insert((guid.clone(), file_key(&episode.enclosure.url))) {
             oddities.repeated += 1;
             continue;
         }
@@ -140,17 +168,10 @@ fn distinct(episodes: Vec<Episode>, oddities: &mut Oddities) -> Vec<Episode> {
     }
     for (at, episode) in kept.iter_mut().enumerate() {
         if owners.get(&episode.id.guid) != Some(&at) {
-            episode.id.guid = episode.id.guid.revised(&file_key(episode));
+            episode.id.guid = episode.id.guid.revised(&file_key(&episode.enclosure.url));
         }
     }
     kept
-}
-
-/// What stays the same of a file's address while trackers and tokens change.
-fn file_key(episode: &Episode) -> String {
-    let url = &episode.enclosure.url;
-    let key = Url::parse(url).ok().as_ref().and_then(derived_guid);
-    key.unwrap_or_else(|| url.clone())
 }
 
 /// Podcasts are younger than 1990, so an earlier date is a zero in disguise; a day of grace ahead
@@ -161,15 +182,18 @@ fn plausible(date: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     known.then(|| date.trunc_subsecs(0))
 }
 
+/// The file of an item.
+struct Choice {
+    url: Url,
+    enclosure: Enclosure,
+    alternates: Vec<Enclosure>,
+}
+
 /// The audio, and the other files that are audio or video, in feed order.
 ///
 /// The first enclosure that is audio or video by type or extension; else the first of which neither
 /// says; else the same of `media:content`; else the item's link, where it names a media file.
-fn choose(
-    item: &RawItem,
-    source: &FeedSource<'_>,
-    oddities: &mut Oddities,
-) -> Option<(Url, Enclosure, Vec<Enclosure>)> {
+fn choose(item: &RawItem, source: &FeedSource<'_>, oddities: &mut Oddities) -> Option<Choice> {
     let files: Vec<_> = item
         .files
         .iter()
@@ -196,7 +220,11 @@ fn choose(
     let others =
         others.filter(|(other, file)| other != &url && kind_of(other, file) == MediaKind::Media);
     let alternates = others.map(|(_, file)| file).take(MOST_LINKS).collect();
-    Some((url, enclosure, alternates))
+    Some(Choice {
+        url,
+        enclosure,
+        alternates,
+    })
 }
 
 fn kind_of(url: &Url, enclosure: &Enclosure) -> MediaKind {

@@ -73,6 +73,12 @@ pub fn derived_guid(url: &Url) -> Option<String> {
     Some(format!("url:{host}{path}{query}"))
 }
 
+/// What stays the same of a file's address while measuring services and tokens change.
+pub fn file_key(url: &str) -> String {
+    let key = Url::parse(url).ok().as_ref().and_then(derived_guid);
+    key.unwrap_or_else(|| url.to_owned())
+}
+
 /// The innermost host and the path on it.
 fn unwrapped(url: &Url) -> Option<(String, &str)> {
     let path = url.path();

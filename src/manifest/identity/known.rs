@@ -4,10 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use crate::domain::{Episode, Guid};
-use crate::feeds::media_url::derived_guid;
+use crate::feeds::media_url::file_key;
 
 /// Most other guids, and most files, that are remembered of an episode: the latest.
 const MOST_TRACES: usize = 8;
@@ -104,9 +103,7 @@ fn folded(title: &str) -> String {
 }
 
 fn file_of(episode: &Episode) -> String {
-    let url = &episode.enclosure.url;
-    let key = Url::parse(url).ok().as_ref().and_then(derived_guid);
-    key.unwrap_or_else(|| url.clone())
+    file_key(&episode.enclosure.url)
 }
 
 impl KnownEpisode {

@@ -383,6 +383,14 @@ fn case_038_an_item_without_guid_and_link_has_the_same_id_in_every_run() {
     );
     assert_eq!(guids(&parse(&text)), ["url:cdn.example.com/a.mp3"]);
     assert_eq!(parse(&text), parse(&text));
+    // Where only the query tells two files apart, it counts.
+    let item =
+        |id: u32| format!(r#"<item><enclosure url="https://e.com/get.mp3?id={id}"/></item>"#);
+    let feed = parse(&rss(&[item(1), item(2), item(1)].concat()));
+    assert_eq!(
+        guids(&feed),
+        ["url:e.com/get.mp3?id=1", "url:e.com/get.mp3?id=2"]
+    );
 }
 
 #[test]
