@@ -3,48 +3,33 @@
 //! Feeds are asked side by side, but one host sees at most two requests at a time: large hosts serve
 //! most of a catalog. One bad feed never stops the others; the result lists all of them in catalog
 //! order, whatever finished first.
+//!
+//! One feed is its pages ([`walk`]), each of them from the server or from the copy that an earlier run
+//! kept. A web page is searched for the feed it names, and a feed that says it moved is read where it
+//! lives now. Either way the catalog stays as it is, and a warning says what to change.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::address::feed_identity;
 use super::catalog::{Catalog, CatalogEntry};
-use super::parse::{FeedSource, ParsedFeed, parse_feed};
-use crate::domain::{Disposition, Failure, FailureClass};
+use super::copies::FeedCopies;
+use super::discover::linked_feed;
+use super::fetcher::FeedFetcher;
+use super::moved::is_same_show;
+use super::page::{Ask, Outage, PageReader, Unread};
+use super::paging::{Walked, walk};
+use super::parse::ParsedFeed;
+use crate::domain::{Failure, FailureClass, FeedSlug};
 use crate::runtime::clock::Clock;
+use crate::runtime::http::SafeUrl;
 use crate::runtime::retry::RetryPolicy;
 use crate::runtime::telemetry::{Event, Observer};
-
-/// Port: gets a feed's bytes.
-///
-/// * Follows redirects, refuses what must not be asked, and sends one honest user agent.
-/// * The body is decompressed and capped at [`MAX_FEED_BYTES`](super::parse::MAX_FEED_BYTES); a larger
-///   one is [`FailureClass::TooLarge`]. Every wait has a time limit.
-/// * Any status but success is a [`Failure`] with the class of the status and, where the server gave
-///   one, its `Retry-After`. One call is one try.
-#[async_trait]
-pub trait FeedFetcher: Debug + Send + Sync + 'static {
-    /// Gets `url`.
-    async fn fetch(&self, url: &str) -> Result<FetchedFeed, Failure>;
-}
-
-/// The answer of a feed's server.
-#[derive(Debug, Clone)]
-pub struct FetchedFeed {
-    /// The body, decompressed.
-    pub bytes: Bytes,
-    /// The address that answered, after redirects.
-    pub final_url: String,
-    /// The `Content-Type` header.
-    pub content_type: Option<String>,
-}
 
 /// How hard to crawl.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +42,8 @@ pub struct CrawlOptions {
     pub retry: RetryPolicy,
     /// A server that asks for more patience than this is left for the next run.
     pub longest_wait: Duration,
+    /// Ask even the servers that said for how long there is nothing new.
+    pub refresh: bool,
 }
 
 impl Default for CrawlOptions {
@@ -71,6 +58,7 @@ impl Default for CrawlOptions {
                 cap: Duration::from_secs(30),
             },
             longest_wait: Duration::from_secs(120),
+            refresh: false,
         }
     }
 }
@@ -82,6 +70,10 @@ pub struct CrawledFeed {
     pub entry: CatalogEntry,
     /// Its episodes, or why there are none.
     pub outcome: Result<ParsedFeed, FeedProblem>,
+    /// Pages that were read.
+    pub pages: usize,
+    /// Why the episodes are those of an earlier run: the server failed, and a copy stood in.
+    pub outage: Option<Outage>,
 }
 
 /// Why a feed could not be read, and what to do.
@@ -139,21 +131,16 @@ fn hint(class: FailureClass) -> &'static str {
     }
 }
 
-/// Parsing holds a few copies of a feed of up to 64 MiB; two at a time keep two cores busy.
-const PARSERS: usize = 2;
-
 /// Crawls catalogs.
 #[derive(Debug)]
 pub struct Crawler {
-    fetcher: Arc<dyn FeedFetcher>,
+    reader: PageReader,
     observer: Arc<dyn Observer>,
-    clock: Arc<dyn Clock>,
     options: CrawlOptions,
-    parsers: Semaphore,
 }
 
 impl Crawler {
-    /// A crawler over these parts.
+    /// A crawler over these parts, which asks for everything anew.
     pub fn new(
         fetcher: Arc<dyn FeedFetcher>,
         observer: Arc<dyn Observer>,
@@ -161,12 +148,17 @@ impl Crawler {
         options: CrawlOptions,
     ) -> Self {
         Self {
-            fetcher,
+            reader: PageReader::new(fetcher, clock, options.retry, options.longest_wait),
             observer,
-            clock,
             options,
-            parsers: Semaphore::new(PARSERS),
         }
+    }
+
+    /// With copies of what feeds said before.
+    #[must_use]
+    pub fn with_copies(mut self, copies: FeedCopies) -> Self {
+        self.reader.copies = Some(copies);
+        self
     }
 
     /// Asks every feed; dropping the future stops it. One result an entry, in catalog order.
@@ -198,80 +190,152 @@ impl Crawler {
     }
 
     async fn crawl_one(&self, entry: &CatalogEntry, gate: &Semaphore) -> CrawledFeed {
-        let outcome = self.read(entry, gate).await.map_err(FeedProblem::from);
-        self.observer.event(&match &outcome {
-            Ok(feed) => Event::FeedCrawled {
-                feed: entry.slug.clone(),
-                episodes: feed.episodes.len(),
-                warnings: feed.warnings.clone(),
+        // The gate is held while waiting: a host that is overloaded gets no other request meanwhile.
+        let turn = gate.acquire().await;
+        let read = self.read(entry).await;
+        drop(turn);
+        let entry = entry.clone();
+        let crawled = match read {
+            Ok(walked) => CrawledFeed {
+                entry,
+                pages: walked.pages,
+                outage: walked.outage,
+                outcome: Ok(walked.feed),
+            },
+            Err(failure) => CrawledFeed {
+                entry,
+                pages: 0,
+                outage: None,
+                outcome: Err(failure.into()),
+            },
+        };
+        self.tell(&crawled);
+        crawled
+    }
+
+    fn tell(&self, crawled: &CrawledFeed) {
+        let feed = crawled.entry.slug.clone();
+        self.observer.event(&match &crawled.outcome {
+            Ok(parsed) => Event::FeedCrawled {
+                feed,
+                episodes: parsed.episodes.len(),
+                warnings: parsed.warnings.clone(),
             },
             Err(problem) => Event::FeedFailed {
-                feed: entry.slug.clone(),
+                feed,
                 reason: problem.to_string(),
             },
         });
-        CrawledFeed {
-            entry: entry.clone(),
-            outcome,
-        }
     }
 
-    async fn read(&self, entry: &CatalogEntry, gate: &Semaphore) -> Result<ParsedFeed, Failure> {
-        // The gate is held while waiting: a host that is overloaded gets no other request meanwhile.
-        let _turn = gate.acquire().await;
-        let mut failures = 0;
-        loop {
-            let failure = match self.try_once(entry).await {
-                Ok(feed) => return Ok(feed),
-                Err(failure) => failure,
-            };
-            failures += 1;
-            match self.delay(&failure, failures) {
-                Some(delay) => tokio::time::sleep(delay).await,
-                None => return Err(failure),
+    /// Reads one feed, wherever it is by now.
+    async fn read(&self, entry: &CatalogEntry) -> Result<Walked, Failure> {
+        let url = Url::parse(&entry.url).map_err(|error| {
+            let problem = format!("the address is no URL: {error}");
+            Failure::new(FailureClass::BadUrl, problem)
+        })?;
+        let walked = match self.walk(&entry.slug, &url).await {
+            Ok(walked) => self.follow_move(&entry.slug, &url, walked).await,
+            Err(unread) => self.follow_link(&entry.slug, &url, unread).await?,
+        };
+        if walked.is_complete
+            && walked.is_new
+            && let Some(copies) = &self.reader.copies
+        {
+            copies.prune(&entry.slug, &walked.records).await;
+        }
+        Ok(walked)
+    }
+
+    async fn walk(&self, feed: &FeedSlug, url: &Url) -> Result<Walked, Unread> {
+        let ask = match self.options.refresh {
+            true => Ask::Always,
+            false => Ask::WhenStale,
+        };
+        let mut walked = walk(&self.reader, feed, url, ask).await?;
+        if let Some(outage) = &walked.outage {
+            walked.warn(format!(
+                "the feed could not be read now ({}); its copy of {} is used",
+                outage.failure,
+                outage.copy_of.format("%Y-%m-%d %H:%M UTC")
+            ));
+        }
+        Ok(walked)
+    }
+
+    /// A web page in place of a feed: the feed it names is read, and no other page after that.
+    async fn follow_link(
+        &self,
+        feed: &FeedSlug,
+        url: &Url,
+        unread: Unread,
+    ) -> Result<Walked, Failure> {
+        let page = unread.web_page.as_ref();
+        let Some(found) = page.and_then(|(page, base)| linked_feed(page, base)) else {
+            return Err(unread.failure);
+        };
+        let shown = SafeUrl::new(&found);
+        match self.walk(feed, &found).await {
+            Ok(mut walked) => {
+                let from = SafeUrl::new(url);
+                walked.warn(format!(
+                    "{from} is a web page; the feed it names was read instead: \
+                     put {shown} into the catalog"
+                ));
+                Ok(walked)
+            }
+            Err(behind) => {
+                let failure = unread.failure;
+                let problem = format!("{failure}; it names {shown}, but {}", behind.failure);
+                Err(Failure::new(failure.class, problem))
             }
         }
     }
 
-    /// How long to wait before asking again, or `None` to give up.
-    fn delay(&self, failure: &Failure, failures: u32) -> Option<Duration> {
-        if failure.class.disposition() == Disposition::Permanent {
-            return None;
+    /// Tells of moves, and reads a feed where it says it lives now if that is the same show.
+    async fn follow_move(&self, feed: &FeedSlug, url: &Url, mut old: Walked) -> Walked {
+        let shown_old = SafeUrl::new(url);
+        if old.is_moved {
+            let shown_new = SafeUrl::new(&old.final_url);
+            old.warn(format!(
+                "the feed moved for good: replace {shown_old} by {shown_new} in the catalog"
+            ));
         }
-        let delay = self.options.retry.jittered(failures)?;
-        // The jitter comes on top of what the server asks for, never off it.
-        let delay = failure
-            .retry_after
-            .map_or(delay, |asked| asked.saturating_add(delay));
-        (delay <= self.options.longest_wait).then_some(delay)
-    }
-
-    async fn try_once(&self, entry: &CatalogEntry) -> Result<ParsedFeed, Failure> {
-        let fetched = self.fetcher.fetch(&entry.url).await?;
-        let final_url = Url::parse(&fetched.final_url).map_err(|error| {
-            Failure::new(
-                FailureClass::BadUrl,
-                format!("the final address is no URL: {error}"),
-            )
-        })?;
-        let _slot = self.parsers.acquire().await;
-        let (feed, now) = (entry.slug.clone(), self.clock.now());
-        let parsing = tokio::task::spawn_blocking(move || {
-            parse_feed(FeedSource {
-                feed: &feed,
-                bytes: &fetched.bytes,
-                final_url: &final_url,
-                content_type: fetched.content_type.as_deref(),
-                now,
-            })
-        });
-        match parsing.await {
-            Ok(parsed) => parsed.map_err(|error| Failure::new(error.class(), error.to_string())),
-            // A panic of the parser is this feed's problem and nobody else's.
-            Err(_) => Err(Failure::new(
-                FailureClass::NotAFeed,
-                "the feed broke its parser",
-            )),
+        let Some(target) = old.feed.moved_to.clone() else {
+            return old;
+        };
+        let target_identity = feed_identity(&target);
+        if [url, &old.final_url]
+            .map(feed_identity)
+            .contains(&target_identity)
+        {
+            return old;
+        }
+        let shown_new = SafeUrl::new(&target);
+        match self.walk(feed, &target).await {
+            Ok(mut new) if is_same_show(&old, &new) => {
+                new.warn(format!(
+                    "the feed says it moved: replace {shown_old} by {shown_new} in the catalog"
+                ));
+                // The old address stays in use until the catalog changes, and so does its copy.
+                new.records.extend(old.records);
+                new.is_new |= old.is_new;
+                new
+            }
+            Ok(_) => {
+                old.warn(format!(
+                    "the feed says it moved to {shown_new}, which has other episodes; \
+                     it was not followed: check whether that is the same show"
+                ));
+                old
+            }
+            Err(unread) => {
+                old.warn(format!(
+                    "the feed says it moved to {shown_new}, which cannot be read: {}",
+                    unread.failure
+                ));
+                old
+            }
         }
     }
 }

@@ -340,7 +340,8 @@ mod tests {
         request.headers.insert(ACCEPT_ENCODING, asked);
         let url = SafeUrl::new(&request.url);
         let taken = ["gzip", "x-gzip", "deflate", "br", "zstd"].map(|coding| {
-            let headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]);
+            let headers =
+                HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]);
             check(&request, 200, &headers, &url).is_ok()
         });
         assert_eq!(taken, [true, true, true, false, false]);
