@@ -63,6 +63,31 @@ impl Catalog {
         })
     }
 
+    /// Reads one file, whatever its name; its shows have the tier of the name, or 1.
+    pub fn read_file(file: &Path) -> Result<Self, CatalogError> {
+        Self::parse(file, &read_capped(file)?)
+    }
+
+    /// Reads what `file` holds, or will hold.
+    pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, CatalogError> {
+        let name = file.file_name().and_then(|name| name.to_str());
+        let tier = name.and_then(tier_text).and_then(tier_number);
+        let mut builder = Builder::default();
+        builder.add(tier.unwrap_or(1), file, bytes)?;
+        Ok(Self {
+            entries: builder.entries,
+        })
+    }
+
+    /// Where the shows of `tier` stand in `directory`, or would stand.
+    pub fn tier_file(directory: &Path, tier: NonZeroU32) -> PathBuf {
+        let short = directory.join(format!("tier{tier}_feeds.yml"));
+        match short.exists() {
+            true => short,
+            false => directory.join(format!("tier{tier}_feeds.yaml")),
+        }
+    }
+
     /// The shows in order.
     pub fn entries(&self) -> &[CatalogEntry] {
         &self.entries

@@ -33,7 +33,7 @@ fn strip_name<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn alternate(tag: &str, base: &Url) -> Option<Url> {
-    let attributes = tags::attributes(tag);
+    let (attributes, _) = tags::attributes(tag);
     let value = |name| tags::value(&attributes, name);
     let is_alternate = value("rel")?
         .split_whitespace()

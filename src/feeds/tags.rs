@@ -3,9 +3,12 @@
 //! For pages and files that no XML reader accepts: quotes, spaces and escapes may be missing. Linear in
 //! the text, and nothing is ever expanded but the five entities of XML and numbers.
 
-/// The attributes of the tag whose text after its name is `text`, up to its `>` or the end. Names come
-/// as written, values unescaped.
-pub(super) fn attributes(text: &str) -> Vec<(&str, String)> {
+/// The attributes of one tag: names as written, values unescaped.
+pub(super) type Attributes<'a> = Vec<(&'a str, String)>;
+
+/// The attributes of the tag whose text after its name is `text`, and what follows them: its `>`, the
+/// `<` of the next tag where this one is not closed, or nothing.
+pub(super) fn attributes(text: &str) -> (Attributes<'_>, &str) {
     let mut found = Vec::new();
     let mut rest = text;
     loop {
@@ -25,7 +28,7 @@ pub(super) fn attributes(text: &str) -> Vec<(&str, String)> {
             // A name without a value, or no name at all.
             _ if !name.is_empty() => rest = after,
             _ => match rest.chars().next() {
-                None | Some('>' | '<') => return found,
+                None | Some('>' | '<') => return (found, rest),
                 Some(odd) => rest = &rest[odd.len_utf8()..],
             },
         }
@@ -37,10 +40,13 @@ fn value_of(text: &str) -> (&str, &str) {
     match text.chars().next() {
         Some(quote @ ('"' | '\'')) => {
             let inner = &text[1..];
-            match inner.find(quote) {
-                Some(end) => (&inner[..end], &inner[end + 1..]),
-                // The quote is never closed: what follows is not to be trusted.
-                None => (bare(inner), ""),
+            // No value may hold `<`, so the quote of one that does was never closed.
+            match inner.find([quote, '<']) {
+                Some(end) if inner[end..].starts_with(quote) => (&inner[..end], &inner[end + 1..]),
+                _ => {
+                    let value = bare(inner);
+                    (value, &inner[value.len()..])
+                }
             }
         }
         _ => {
@@ -110,7 +116,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Vec<(&str, String)> {
-        attributes(text)
+        attributes(text).0
     }
 
     fn pairs(expected: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
