@@ -2,6 +2,8 @@
 
 // The attribute says to clippy that the helpers between the tests are tests too.
 #[cfg(test)]
+mod announced;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod bodies;
@@ -11,5 +13,7 @@ mod conditional;
 mod moved;
 #[cfg(test)]
 mod outages;
+#[cfg(test)]
+mod paging;
 #[cfg(test)]
 mod server;
