@@ -9,7 +9,7 @@
 //!            paging   all pages of a feed as one
 //!            page     one page: from the server, or from its copy
 //!            copies   what feeds last said, kept between runs
-//!            moved, discover   a feed that lives elsewhere, a web page that names one
+//!            elsewhere, moved, discover   a feed that lives elsewhere, a web page that names one
 //! fetcher  the port that gets bytes
 //!            http     with the client that every request goes through
 //!            compressed, freshness   what a server may say beside the bytes

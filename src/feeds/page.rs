@@ -13,10 +13,14 @@ use super::fetcher::{FeedBody, FeedFetcher, FetchedFeed, Validators};
 use super::parse::{FeedSource, LooksLike, ParseError, ParsedFeed, parse_feed};
 use crate::domain::{ContentDigest, Disposition, Failure, FailureClass, FeedSlug};
 use crate::runtime::clock::Clock;
+use crate::runtime::http::SafeUrl;
 use crate::runtime::retry::RetryPolicy;
 
 /// Parsing holds a few copies of a feed of up to 64 MiB; two at a time keep two cores busy.
 const PARSERS: usize = 2;
+
+/// Longest time for one question and its answer: the largest feed at 100 KiB/s.
+const LONGEST_FETCH: Duration = Duration::from_secs(10 * 60);
 
 /// Whether a page may come from its copy without a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +113,7 @@ impl PageReader {
         if ask == Ask::WhenStale
             && let Some(record) = &record
             && record.is_fresh(self.clock.now())
-            && let Ok(page) = self.from_copy(feed, record, warnings).await
+            && let Ok(page) = self.read_copy(feed, record, warnings).await
         {
             return Ok(page);
         }
@@ -120,7 +124,7 @@ impl PageReader {
         let Some(record) = record.filter(|_| survives(unread.failure.class)) else {
             return Err(unread);
         };
-        let Ok(mut page) = self.from_copy(feed, &record, warnings).await else {
+        let Ok(mut page) = self.read_copy(feed, &record, warnings).await else {
             return Err(unread);
         };
         page.outage = Some(Outage {
@@ -144,7 +148,7 @@ impl PageReader {
     }
 
     /// The page that `record` describes; what is wrong with it is warned of.
-    async fn from_copy(
+    async fn read_copy(
         &self,
         feed: &FeedSlug,
         record: &PageRecord,
@@ -218,7 +222,7 @@ impl PageReader {
         warnings: &mut Vec<String>,
     ) -> Result<Page, Unread> {
         let known = record.map(|record| record.validators.clone());
-        let mut answer = self.fetcher.fetch(url, &known.unwrap_or_default()).await?;
+        let mut answer = self.fetch(url, &known.unwrap_or_default()).await?;
         if answer.body.is_none() {
             match record.filter(|record| record.is_confirmed_by(&answer)) {
                 Some(record) => {
@@ -230,7 +234,7 @@ impl PageReader {
                     tracing::debug!(%feed, "unchanged, but not what was kept; asking for all of it")
                 }
             }
-            answer = self.fetcher.fetch(url, &Validators::default()).await?;
+            answer = self.fetch(url, &Validators::default()).await?;
         }
         let body = answer.body.take().ok_or_else(|| {
             let problem = "the server answers \"unchanged\" to a first question";
@@ -238,6 +242,16 @@ impl PageReader {
         })?;
         self.received(feed, url, &answer, body, record, warnings)
             .await
+    }
+
+    /// A server that keeps just above what counts as a stall does not keep the crawl for hours.
+    async fn fetch(&self, url: &Url, known: &Validators) -> Result<FetchedFeed, Failure> {
+        let fetched = tokio::time::timeout(LONGEST_FETCH, self.fetcher.fetch(url, known)).await;
+        fetched.unwrap_or_else(|_| {
+            let shown = SafeUrl::new(url);
+            let problem = format!("{shown}: not read within {LONGEST_FETCH:?}");
+            Err(Failure::new(FailureClass::Timeout, problem))
+        })
     }
 
     /// The server said that the copy still holds.
@@ -250,7 +264,7 @@ impl PageReader {
     ) -> Result<Page, ()> {
         let mut renewed = record.clone();
         renewed.confirm(answer, self.clock.now());
-        let page = self.from_copy(feed, &renewed, warnings).await?;
+        let page = self.read_copy(feed, &renewed, warnings).await?;
         if renewed != *record
             && let Some(copies) = &self.copies
         {

@@ -1,7 +1,9 @@
 //! All pages of one feed as one (RFC 5005, section 3; `next_url` of JSON Feed).
 
 use std::collections::HashSet;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use url::Url;
 
 use super::address::feed_identity;
@@ -15,6 +17,9 @@ pub(super) const MAX_PAGES: usize = 200;
 
 /// Most bytes of all pages together, after decompression: as much as one page may have.
 const MAX_BYTES: usize = MAX_FEED_BYTES;
+
+/// Longest time for all pages together; the page under way at its end is still read.
+const LONGEST_WALK: Duration = Duration::from_secs(20 * 60);
 
 /// A feed with all of its pages.
 pub(super) struct Walked {
@@ -36,14 +41,15 @@ pub(super) struct Walked {
 /// Reads the feed at `url` page by page.
 ///
 /// It ends where a page names no next one, or one that was read already, or holds no episode that is
-/// new, and at the latest after [`MAX_PAGES`] pages or [`MAX_BYTES`]: a server can make up pages for
-/// ever. A page that fails ends it too, with a warning, and what was read before stays.
+/// new, and at the latest after [`MAX_PAGES`] pages, [`MAX_BYTES`] or [`LONGEST_WALK`]: a server can make
+/// up pages for ever. A page that fails ends it too, with a warning, and what was read before stays.
 pub(super) async fn walk(
     reader: &PageReader,
     feed: &FeedSlug,
     url: &Url,
     ask: Ask,
 ) -> Result<Walked, Unread> {
+    let started = Instant::now();
     let mut warnings = Vec::new();
     let first = reader.read(feed, url, ask, &mut warnings).await?;
     let mut seen = HashSet::from([feed_identity(url), feed_identity(&first.final_url)]);
@@ -53,7 +59,9 @@ pub(super) async fn walk(
     // An episode that moved to the next page is on no page, where only the first one is asked for.
     let ask = if walked.is_new { Ask::Always } else { ask };
     while let Some(next) = walked.feed.next_page.take() {
-        if let Err(bound) = within_bounds(&walked, &next, size, &mut seen) {
+        if let Err(bound) = within_bounds(walked.pages, size, started.elapsed())
+            .and_then(|()| not_seen(walked.pages, &next, &mut seen))
+        {
             walked.warn(bound);
             return Ok(walked);
         }
@@ -77,30 +85,28 @@ pub(super) async fn walk(
     Ok(walked)
 }
 
-/// Whether `next` may be read; the error is a warning in words.
-fn within_bounds(
-    walked: &Walked,
-    next: &Url,
-    size: usize,
-    seen: &mut HashSet<String>,
-) -> Result<(), String> {
-    let pages = walked.pages;
-    if !seen.insert(feed_identity(next)) {
-        return Err(format!(
+/// Whether another page may be read; the error is a warning in words.
+fn within_bounds(pages: usize, size: usize, elapsed: Duration) -> Result<(), String> {
+    let bound = if pages >= MAX_PAGES {
+        format!("the feed has more than {MAX_PAGES} pages")
+    } else if size >= MAX_BYTES {
+        format!("the first {pages} pages have {size} bytes")
+    } else if elapsed >= LONGEST_WALK {
+        format!("the first {pages} pages took {} s", elapsed.as_secs())
+    } else {
+        return Ok(());
+    };
+    Err(format!("{bound}; the others were not read"))
+}
+
+/// Whether `next` is a page of its own; the error is a warning in words.
+fn not_seen(pages: usize, next: &Url, seen: &mut HashSet<String>) -> Result<(), String> {
+    match seen.insert(feed_identity(next)) {
+        true => Ok(()),
+        false => Err(format!(
             "page {pages} leads back to a page before it; paging ends there"
-        ));
+        )),
     }
-    if pages >= MAX_PAGES {
-        return Err(format!(
-            "the feed has more than {MAX_PAGES} pages; the others were not read"
-        ));
-    }
-    if size >= MAX_BYTES {
-        return Err(format!(
-            "the first {pages} pages fill {MAX_BYTES} bytes; the others were not read"
-        ));
-    }
-    Ok(())
 }
 
 impl Walked {
@@ -165,5 +171,23 @@ impl Walked {
             self.pages + 1,
             self.feed.episodes.len()
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_bytes_and_time_each_end_the_walk() {
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            within_bounds(MAX_PAGES - 1, MAX_BYTES - 1, LONGEST_WALK - second),
+            Ok(())
+        );
+        let ended = |pages, size, elapsed| within_bounds(pages, size, elapsed).unwrap_err();
+        assert!(ended(MAX_PAGES, 0, second).contains("more than 200 pages"));
+        assert!(ended(2, MAX_BYTES, second).contains("first 2 pages have 67108864 bytes"));
+        assert!(ended(2, 0, LONGEST_WALK).contains("first 2 pages took 1200 s"));
     }
 }

@@ -33,8 +33,7 @@ pub(crate) struct FeedServer {
 }
 
 impl FeedServer {
-    /// `script` gets a request and returns the answer as it goes over the wire; `{base}` in a path is
-    /// for the caller to fill in.
+    /// `script` gets a request and returns the answer as it goes over the wire.
     pub(crate) async fn start(
         script: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {

@@ -54,7 +54,7 @@ async fn a_new_version_leaves_the_old_bytes_until_the_record_names_the_new_ones(
     copies.keep(&feed(), &old, Bytes::from_static(b"old")).await;
     copies.keep(&feed(), &new, Bytes::from_static(b"new")).await;
     assert_eq!(copies.body(&feed(), &old).await.unwrap(), "old");
-    copies.prune(&feed(), &[new.clone()]).await;
+    copies.prune(&feed(), std::slice::from_ref(&new)).await;
     assert!(copies.body(&feed(), &old).await.is_err());
     assert_eq!(copies.body(&feed(), &new).await.unwrap(), "new");
 }

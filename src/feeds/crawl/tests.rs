@@ -35,7 +35,11 @@ impl FeedFetcher for Script {
         let active = self.active.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(active, Ordering::SeqCst);
         let name = url.rsplit('/').next().unwrap();
-        let thinks = if name == "slow" { 60 } else { 1 };
+        let thinks = match name {
+            "slow" => 60,
+            "trickle" => 7200,
+            _ => 1,
+        };
         tokio::time::sleep(Duration::from_secs(thinks)).await;
         self.active.fetch_sub(1, Ordering::SeqCst);
         let again = self.calls_to(name) > 1;
@@ -154,6 +158,16 @@ async fn a_server_is_given_the_time_it_asks_for() {
         1,
         "two hours are for the next run"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_trickles_is_given_up() {
+    let start = tokio::time::Instant::now();
+    let (feeds, script, _) = crawl(&["a.com/trickle", "b.com/ok"]).await;
+    assert_eq!(class(&feeds[0]), Some(FailureClass::Timeout));
+    assert_eq!(script.calls_to("trickle"), 3);
+    assert!(start.elapsed() < Duration::from_secs(3600));
+    assert_eq!(class(&feeds[1]), None);
 }
 
 #[tokio::test(start_paused = true)]
