@@ -124,6 +124,7 @@ mod tests {
         for line in [
             "podrun fetch --limit 50 --dry-run",
             "podrun fetch --limit 1000",
+            "podrun fetch --refresh",
             "podrun transcribe --limit 1000",
             "podrun transcribe --limit 500 --manifest-s3 s3://pod-insights-manifests/retry.csv",
             "podrun worker fetch",

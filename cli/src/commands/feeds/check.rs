@@ -60,6 +60,8 @@ pub(super) async fn run(
             return Ok(shutdown.code().map_or(Code::Unexpected, Code::Signalled));
         }
     };
+    // The progress goes before the result comes.
+    drop(crawler);
     let reports: Vec<_> = crawled.iter().map(FeedReport::new).collect();
     output::print_lines(global, &reports, || table(&reports))?;
     match reports.iter().all(|report| report.usable) {
