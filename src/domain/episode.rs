@@ -17,8 +17,17 @@ pub struct Episode {
     pub published: Option<DateTime<Utc>>,
     /// Length in seconds as the feed claims it.
     pub duration_s: Option<u32>,
+    /// The season, where the feed counts seasons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub season: Option<u32>,
+    /// The episode's number, within its season where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u32>,
     /// Where the audio is.
     pub enclosure: Enclosure,
+    /// Other files of the same item, in feed order: further enclosures and other renditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alternates: Vec<Enclosure>,
     /// Transcripts that the publisher offers, in feed order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub transcripts: Vec<TranscriptLink>,

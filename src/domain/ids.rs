@@ -90,6 +90,20 @@ impl Guid {
         })
     }
 
+    /// The guid of another episode that claims this one: with a mark of its file behind, `~` and eight
+    /// hexadecimal digits. The same in every run, and different for different files.
+    #[must_use]
+    pub fn revised(&self, file: &str) -> Self {
+        let digest = Sha256::digest(file.as_bytes());
+        let mark: String = digest[..4]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let room = Self::MAX_LEN - 1 - mark.len();
+        let start = &self.0[..self.0.floor_char_boundary(room)];
+        Self(format!("{start}~{mark}"))
+    }
+
     /// The guid as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -11,6 +11,8 @@
 //! manifests/ <yyyymmdd>.csv, <yyyymmdd>-2.csv, ...
 //!            feeds/<feed_slug>/pages/<address>.json    what a feed's server last said
 //!            feeds/<feed_slug>/bodies/<sha256>.gz      and the bytes of it
+//!            identity/feeds/<feed_slug>.json           which episode is which
+//!            identity/shows/<podcast:guid>             the slug that a show is kept under
 //! ```
 
 use std::fmt;
@@ -18,6 +20,7 @@ use std::fmt;
 use chrono::NaiveDate;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::episode::AudioContainer;
 use super::ids::{ContentDigest, EpisodeId, FeedSlug, Guid};
@@ -215,6 +218,24 @@ impl fmt::Display for FeedCopyKey<'_> {
             Self::Body(feed, digest) => {
                 write!(formatter, "{}bodies/{digest}.gz", Self::prefix(feed))
             }
+        }
+    }
+}
+
+/// What is remembered of which episode is which, beside the manifests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IdentityKey<'a> {
+    /// The episodes of a feed.
+    Feed(&'a FeedSlug),
+    /// The slug that a show is kept under, by its `podcast:guid`.
+    Show(Uuid),
+}
+
+impl fmt::Display for IdentityKey<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Feed(feed) => write!(formatter, "identity/feeds/{feed}.json"),
+            Self::Show(show) => write!(formatter, "identity/shows/{show}"),
         }
     }
 }

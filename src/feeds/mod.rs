@@ -13,9 +13,10 @@
 //! fetcher  the port that gets bytes
 //!            http     with the client that every request goes through
 //!            compressed, freshness   what a server may say beside the bytes
-//! parse    bytes -> title, episodes, warnings          the seam where the parser can be replaced
+//! parse    bytes -> title, episodes, repairs, warnings
 //!            text     bytes -> text, whatever the encoding
-//!            dialect  what real feeds do, spelt as the parser expects it
+//!            xml      RSS, RDF, Atom -> items; json  JSON Feed -> items
+//!            episodes items -> episodes: which file, which guid, which date
 //!            media_url  what a file's address tells: is it audio, who serves it, what is its name
 //! ```
 
@@ -24,20 +25,25 @@ pub mod catalog;
 mod compressed;
 pub mod copies;
 pub mod crawl;
-mod dialect;
+mod date;
 mod discover;
+mod episodes;
 pub mod fetcher;
 mod freshness;
 pub mod http;
 pub mod import;
+mod item;
+mod json;
 pub mod media_url;
 mod moved;
 pub mod opml;
 mod page;
 mod paging;
 pub mod parse;
+pub mod repair;
 mod tags;
 mod text;
+mod xml;
 
 pub use address::{AddressProblem, feed_address, feed_identity};
 pub use catalog::{Catalog, CatalogEntry, CatalogError};
@@ -49,3 +55,4 @@ pub use import::{Import, ImportError, NewFeed, RefusedFeed, add_to_tier_file};
 pub use opml::{Opml, OpmlError, Outline, read_opml};
 pub use page::Outage;
 pub use parse::{FeedFormat, FeedSource, ParseError, ParsedFeed, parse_feed};
+pub use repair::{Repair, Repairs};

@@ -1,72 +1,139 @@
 //! The bytes of a feed as text.
 //!
-//! A byte order mark decides. Without one, bytes that are valid UTF-8 are UTF-8, whatever the server or
-//! the document claims: text in another encoding that happens to be valid UTF-8 practically does not
-//! exist, while wrong labels are common. Only then do the `charset` of the content type and the XML
-//! declaration count, in this order; an encoding that does not fit the bytes is passed over.
+//! A byte order mark decides, if the bytes fit it. Without one, bytes that are valid UTF-8 are UTF-8,
+//! whatever the server or the document claims: text in another encoding that happens to be valid UTF-8
+//! practically does not exist, while wrong labels are common. Only then do the `charset` of the content
+//! type and the XML declaration count, in this order (RFC 7303); an encoding that does not fit the bytes
+//! is passed over.
+
+use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
-/// Text without the control characters that XML forbids, and what was odd about its encoding.
-pub(super) struct Decoded {
-    pub(super) text: String,
-    pub(super) warning: Option<String>,
+use super::repair::{Repair, Repairs};
+
+/// Text without the control characters that XML forbids, and what was odd about it.
+pub(super) struct Decoded<'a> {
+    pub(super) text: Cow<'a, str>,
+    pub(super) repairs: Repairs,
 }
 
 /// Decodes `bytes`; never fails, since the parser behind gives the better error.
-pub(super) fn decode(bytes: &[u8], content_type: Option<&str>) -> Decoded {
-    let (mut text, warning) = match Encoding::for_bom(bytes) {
-        Some((encoding, length)) => {
-            let (text, damaged) = encoding.decode_without_bom_handling(&bytes[length..]);
-            (text.into_owned(), damaged.then(|| damage(encoding)))
-        }
-        None => without_mark(bytes, content_type),
-    };
-    if text.contains(is_forbidden) {
-        text.retain(|c| !is_forbidden(c));
+pub(super) fn decode<'a>(bytes: &'a [u8], content_type: Option<&str>) -> Decoded<'a> {
+    let mut repairs = Repairs::default();
+    let mut text = utf_32(bytes, &mut repairs)
+        .or_else(|| marked(bytes, &mut repairs))
+        .unwrap_or_else(|| without_mark(after_mark(bytes), content_type, &mut repairs));
+    if has_forbidden(text.as_bytes()) {
+        let before = text.len();
+        text.to_mut().retain(|c| !is_forbidden(c));
+        repairs.add(Repair::ControlCharacters, before - text.len());
     }
-    Decoded { text, warning }
+    Decoded { text, repairs }
 }
 
-fn without_mark(bytes: &[u8], content_type: Option<&str>) -> (String, Option<String>) {
+/// UTF-32, which encoding_rs leaves out as browsers do: by its mark, or by the zeros of its first `<`.
+fn utf_32<'a>(bytes: &[u8], repairs: &mut Repairs) -> Option<Cow<'a, str>> {
+    let (big, from) = match bytes {
+        [0xff, 0xfe, 0, 0, ..] => (false, 4),
+        [0, 0, 0xfe, 0xff, ..] => (true, 4),
+        [b'<', 0, 0, 0, ..] => (false, 0),
+        [0, 0, 0, b'<', ..] => (true, 0),
+        _ => return None,
+    };
+    let unit = |unit: &[u8]| {
+        let unit = <[u8; 4]>::try_from(unit).ok()?;
+        char::from_u32(if big {
+            u32::from_be_bytes(unit)
+        } else {
+            u32::from_le_bytes(unit)
+        })
+    };
+    let mut damaged = 0;
+    let text = bytes[from..].chunks(4).map(|bytes| {
+        unit(bytes).unwrap_or_else(|| {
+            damaged += 1;
+            char::REPLACEMENT_CHARACTER
+        })
+    });
+    let text: String = text.collect();
+    repairs.add(Repair::UndecodableBytes, damaged);
+    Some(Cow::Owned(text))
+}
+
+/// By the byte order mark, unless the bytes do not fit it.
+fn marked<'a>(bytes: &'a [u8], repairs: &mut Repairs) -> Option<Cow<'a, str>> {
+    let (encoding, length) = Encoding::for_bom(bytes)?;
+    let (text, damaged) = encoding.decode_without_bom_handling(&bytes[length..]);
+    if !damaged {
+        return Some(text);
+    }
+    let replaced = text.matches(char::REPLACEMENT_CHARACTER).count();
+    // A few bad bytes in a long text are damage; a text full of them is in another encoding.
+    if replaced > 16 && replaced * 50 > text.chars().count() {
+        repairs.one(Repair::Encoding);
+        return None;
+    }
+    repairs.add(Repair::UndecodableBytes, replaced);
+    Some(text)
+}
+
+/// The bytes behind a byte order mark that turned out to be wrong.
+fn after_mark(bytes: &[u8]) -> &[u8] {
+    &bytes[Encoding::for_bom(bytes).map_or(0, |(_, length)| length)..]
+}
+
+fn without_mark<'a>(
+    bytes: &'a [u8],
+    content_type: Option<&str>,
+    repairs: &mut Repairs,
+) -> Cow<'a, str> {
+    let labels = [content_type.and_then(charset), declared(bytes)];
+    let labels = labels.map(|label| Encoding::for_label(label?.as_bytes()));
     // NUL and ESC are valid UTF-8, but in bulk they mean UTF-16 and ISO-2022-JP.
-    let plain = !bytes.iter().any(|byte| matches!(byte, 0 | 0x1b));
+    let plain = memchr::memchr2(0, 0x1b, bytes).is_none();
     if plain && let Ok(text) = std::str::from_utf8(bytes) {
-        return (text.to_owned(), None);
+        let other = |label: &Encoding| label != UTF_8 && !bytes.is_ascii();
+        repairs.add(
+            Repair::Encoding,
+            usize::from(labels.into_iter().flatten().any(other)),
+        );
+        return Cow::Borrowed(text);
     }
     let by_shape = match bytes {
         [b'<', 0, ..] => Some(UTF_16LE),
         [0, b'<', ..] => Some(UTF_16BE),
         _ => None,
     };
-    let by_label = [content_type.and_then(charset), declared(bytes)]
-        .into_iter()
-        .flatten()
-        .filter_map(|label| Encoding::for_label(label.as_bytes()))
-        .filter(|encoding| ![UTF_16LE, UTF_16BE].contains(encoding));
-    for encoding in by_shape.into_iter().chain(by_label).chain([UTF_8]) {
-        if let Some(text) = encoding.decode_without_bom_handling_and_without_replacement(bytes) {
-            return (text.into_owned(), None);
-        }
-    }
-    guess(bytes)
+    let by_label = labels.into_iter().flatten();
+    let by_label = by_label.filter(|encoding| ![UTF_16LE, UTF_16BE].contains(encoding));
+    let mut candidates = by_shape.into_iter().chain(by_label).chain([UTF_8]);
+    let first = candidates.clone().next();
+    let fits = candidates.find_map(|encoding| {
+        let text = encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
+        Some((encoding, text))
+    });
+    let Some((encoding, text)) = fits else {
+        return guess(bytes, repairs);
+    };
+    repairs.add(Repair::Encoding, usize::from(Some(encoding) != first));
+    text
 }
 
 /// No label fits. With at least one proper multi-byte sequence it is UTF-8 with damage, without any it
 /// is the old Western default.
-fn guess(bytes: &[u8]) -> (String, Option<String>) {
+fn guess<'a>(bytes: &'a [u8], repairs: &mut Repairs) -> Cow<'a, str> {
     let lossy = String::from_utf8_lossy(bytes);
-    if lossy.chars().any(|c| !c.is_ascii() && c != '\u{fffd}') {
-        return (lossy.into_owned(), Some(damage(UTF_8)));
+    if lossy
+        .chars()
+        .any(|c| !c.is_ascii() && c != char::REPLACEMENT_CHARACTER)
+    {
+        let replaced = lossy.matches(char::REPLACEMENT_CHARACTER).count();
+        repairs.add(Repair::UndecodableBytes, replaced);
+        return lossy;
     }
-    let (text, _) = WINDOWS_1252.decode_without_bom_handling(bytes);
-    let warning = "the text is not in the encoding it claims; read as windows-1252";
-    (text.into_owned(), Some(warning.to_owned()))
-}
-
-fn damage(encoding: &'static Encoding) -> String {
-    let name = encoding.name();
-    format!("some bytes are no {name}; they were replaced")
+    repairs.one(Repair::Encoding);
+    WINDOWS_1252.decode_without_bom_handling(bytes).0
 }
 
 /// The `charset` parameter of a content type.
@@ -90,8 +157,20 @@ fn declared(bytes: &[u8]) -> Option<&str> {
     value[1..].split(quote).next()
 }
 
+/// ASCII control characters but white space. Those beyond ASCII hurt nobody here.
 fn is_forbidden(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}')
+    c.is_ascii_control() && !matches!(c, '\t' | '\n' | '\r')
+}
+
+/// Whether there is any. Goes block by block without a branch a byte, since the answer is nearly always
+/// no.
+fn has_forbidden(bytes: &[u8]) -> bool {
+    bytes.chunks(4096).any(|block| {
+        block.iter().fold(false, |found, byte| {
+            let control = (*byte < 0x20) & (*byte != b'\t') & (*byte != b'\n') & (*byte != b'\r');
+            found | control | (*byte == 0x7f)
+        })
+    })
 }
 
 #[cfg(test)]
@@ -99,7 +178,7 @@ mod tests {
     use super::*;
 
     fn text(bytes: &[u8], content_type: Option<&str>) -> String {
-        decode(bytes, content_type).text
+        decode(bytes, content_type).text.into_owned()
     }
 
     #[test]
@@ -143,17 +222,9 @@ mod tests {
             None,
         );
         assert!(decoded.text.ends_with("<a>café</a>"));
-        assert!(decoded.warning.is_some());
-        let mixed = decode(
-            "<a>é\u{0}"
-                .as_bytes()
-                .iter()
-                .chain(b"\xff")
-                .copied()
-                .collect::<Vec<_>>()
-                .as_slice(),
-            None,
-        );
+        assert_eq!(decoded.repairs.count(Repair::Encoding), 1);
+        let bytes = [&b"<a>\xc3\xa9\0"[..], b"\xff"].concat();
+        let mixed = decode(&bytes, None);
         assert_eq!(mixed.text, "<a>é\u{fffd}");
     }
 

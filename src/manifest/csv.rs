@@ -1,14 +1,15 @@
 //! A manifest as CSV.
 //!
 //! ```text
-//! feed_slug,guid,title,published,duration_s,enclosure_url,media_type,length,tier,transcripts
-//! planet-money,42f2-...,How to fix it,2026-03-09T05:00:00Z,1520,https://...,audio/mpeg,24330111,1,
+//! feed_slug,guid,title,published,duration_s,enclosure_url,media_type,length,tier,season,number,alternates,transcripts
+//! planet-money,42f2-...,How to fix it,2026-03-09T05:00:00Z,1520,https://...,audio/mpeg,24330111,1,,,,
 //! ```
 //!
 //! UTF-8, comma, a header. Columns may come in any order; `feed_slug`, `guid` and `enclosure_url` are
 //! required, so a list made by hand can be short. A column that is not known is passed over with a
 //! warning: people add notes. Rows are worked on in the order of the file; of rows for the same
-//! episode the first counts, with a warning. `transcripts` is a JSON array as in a job, or empty. A byte order mark is accepted, since Excel writes one.
+//! episode the first counts, with a warning. `alternates` and `transcripts` are JSON
+//! arrays as in a job, or empty. A byte order mark is accepted, since Excel writes one.
 //!
 //! Titles come from strangers, and a spreadsheet runs a cell that begins with `=`, `+`, `-`, `@`, a tab
 //! or a line break as a formula. Such a text, and one that begins with an apostrophe, is written with an
@@ -21,13 +22,14 @@ use std::io::{Read, Write};
 
 use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use csv::StringRecord;
+use serde::Serialize;
 use url::Url;
 
 use super::{DEFAULT_TIER, ManifestRow};
-use crate::domain::{Enclosure, Episode, EpisodeId, FeedSlug, Guid, TranscriptLink};
+use crate::domain::{Enclosure, Episode, EpisodeId, FeedSlug, Guid};
 
 /// The columns in the order they are written.
-pub const COLUMNS: [&str; 10] = [
+pub const COLUMNS: [&str; 13] = [
     "feed_slug",
     "guid",
     "title",
@@ -37,6 +39,9 @@ pub const COLUMNS: [&str; 10] = [
     "media_type",
     "length",
     "tier",
+    "season",
+    "number",
+    "alternates",
     "transcripts",
 ];
 const REQUIRED: [&str; 3] = ["feed_slug", "guid", "enclosure_url"];
@@ -82,7 +87,7 @@ pub fn write_manifest<'a>(
     writer.flush()
 }
 
-fn fields(row: &ManifestRow) -> [String; 10] {
+fn fields(row: &ManifestRow) -> [String; 13] {
     let episode = &row.episode;
     let date = |date: DateTime<Utc>| date.to_rfc3339_opts(SecondsFormat::AutoSi, true);
     [
@@ -95,14 +100,17 @@ fn fields(row: &ManifestRow) -> [String; 10] {
         armoured(episode.enclosure.media_type.as_deref().unwrap_or_default()),
         text_or_empty(episode.enclosure.length),
         row.tier.to_string(),
-        transcripts(&episode.transcripts),
+        text_or_empty(episode.season),
+        text_or_empty(episode.number),
+        json_or_empty(&episode.alternates),
+        json_or_empty(&episode.transcripts),
     ]
 }
 
-fn transcripts(links: &[TranscriptLink]) -> String {
-    match links {
+fn json_or_empty(list: &[impl Serialize]) -> String {
+    match list {
         [] => String::new(),
-        links => serde_json::to_string(links).expect("texts only; they always serialise"),
+        list => serde_json::to_string(list).expect("texts and numbers always serialise"),
     }
 }
 
@@ -132,7 +140,7 @@ pub struct ManifestReader<R> {
     reader: csv::Reader<R>,
     file: String,
     /// Where each known column stands, in the order of [`COLUMNS`].
-    places: [Option<usize>; 10],
+    places: [Option<usize>; 13],
     record: StringRecord,
     seen: HashSet<EpisodeId>,
     repeats: usize,
@@ -221,7 +229,7 @@ impl<R: Read> Iterator for ManifestReader<R> {
     }
 }
 
-fn places(header: &StringRecord, file: &str) -> Result<[Option<usize>; 10], CsvError> {
+fn places(header: &StringRecord, file: &str) -> Result<[Option<usize>; 13], CsvError> {
     let error = |column, problem: &str, fix| CsvError {
         file: file.to_owned(),
         line: Some(1),
@@ -234,7 +242,7 @@ fn places(header: &StringRecord, file: &str) -> Result<[Option<usize>; 10], CsvE
         let problem = "the columns are separated by something else than a comma";
         return Err(error(None, problem, "save the file as CSV with commas"));
     }
-    let mut places = [None; 10];
+    let mut places = [None; 13];
     for (place, known) in places.iter_mut().zip(COLUMNS) {
         let mut found = header.iter().enumerate().filter(|(_, name)| *name == known);
         *place = found.next().map(|(at, _)| at);
@@ -277,7 +285,7 @@ fn csv_error(file: &str, error: &csv::Error) -> CsvError {
 /// One row on its way to a [`ManifestRow`].
 struct RowFields<'a> {
     record: &'a StringRecord,
-    places: &'a [Option<usize>; 10],
+    places: &'a [Option<usize>; 13],
     file: &'a str,
 }
 
@@ -293,6 +301,9 @@ impl RowFields<'_> {
             media_type,
             length,
             tier,
+            season,
+            number,
+            alternates,
             transcripts,
         ] = COLUMNS;
         let feed_slug = FeedSlug::try_new(self.get(slug).trim())
@@ -304,12 +315,14 @@ impl RowFields<'_> {
             date,
             "write it as 2026-03-09T05:00:00Z or leave it empty",
         )?;
-        let number = "write a whole number or leave it empty";
-        let duration_s = self.parsed(duration, |text| text.parse().ok(), number)?;
-        let length = self.parsed(length, |text| text.parse().ok(), number)?;
-        let tier = self.parsed(tier, |text| text.parse().ok(), number)?;
-        let links =
-            "write a JSON array of {\"url\", \"media_type\", \"language\"} or leave it empty";
+        let whole = "write a whole number or leave it empty";
+        let duration_s = self.parsed(duration, |text| text.parse().ok(), whole)?;
+        let length = self.parsed(length, |text| text.parse().ok(), whole)?;
+        let tier = self.parsed(tier, |text| text.parse().ok(), whole)?;
+        let season = self.parsed(season, |text| text.parse().ok(), whole)?;
+        let number = self.parsed(number, |text| text.parse().ok(), whole)?;
+        let links = "write a JSON array of objects with a \"url\" or leave it empty";
+        let alternates = self.parsed(alternates, |text| serde_json::from_str(text).ok(), links)?;
         let transcripts =
             self.parsed(transcripts, |text| serde_json::from_str(text).ok(), links)?;
         let media_type = bare(self.get(media_type));
@@ -320,11 +333,14 @@ impl RowFields<'_> {
                 title: bare(self.get(title)).to_owned(),
                 published,
                 duration_s,
+                season,
+                number,
                 enclosure: Enclosure {
                     url,
                     media_type: (!media_type.is_empty()).then(|| media_type.to_owned()),
                     length,
                 },
+                alternates: alternates.unwrap_or_default(),
                 transcripts: transcripts.unwrap_or_default(),
             },
             tier: tier.unwrap_or(DEFAULT_TIER),

@@ -5,6 +5,7 @@
 //! Fifty episodes of a catalog of fifty shows are one of each, spread over their hosts.
 
 pub mod csv;
+pub mod identity;
 pub mod store;
 
 use std::cmp::Reverse;
@@ -15,6 +16,7 @@ use crate::domain::{Episode, EpisodeId, FeedSlug, Guid};
 use crate::feeds::CrawledFeed;
 
 pub use csv::{CsvError, ManifestReader, write_manifest};
+pub use identity::{Identities, IdentityError};
 pub use store::{
     ManifestStoreError, StoredManifest, open_file, read_stored, store_manifest, write_file,
 };
@@ -158,11 +160,14 @@ fn episode_for_test(feed: &str, guid: &str, day: Option<u32>) -> Episode {
         title: String::new(),
         published: day.map(|day| Utc.with_ymd_and_hms(2026, 1, day, 0, 0, 0).unwrap()),
         duration_s: None,
+        season: None,
+        number: None,
         enclosure: crate::domain::Enclosure {
             url: format!("https://{feed}.example.com/{guid}.mp3"),
             media_type: None,
             length: None,
         },
+        alternates: Vec::new(),
         transcripts: Vec::new(),
     }
 }

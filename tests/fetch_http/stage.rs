@@ -101,11 +101,14 @@ fn episode(url: &str) -> Episode {
         title: "One".to_owned(),
         published: None,
         duration_s: Some(7),
+        season: None,
+        number: None,
         enclosure: Enclosure {
             url: url.to_owned(),
             media_type: None,
             length: Some(1),
         },
+        alternates: Vec::new(),
         transcripts: Vec::new(),
     }
 }

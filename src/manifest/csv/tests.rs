@@ -28,8 +28,8 @@ fn the_header_and_a_row_look_as_documented() {
     let text = written(&[row("One, \"two\"")]);
     assert_eq!(
         text,
-        "feed_slug,guid,title,published,duration_s,enclosure_url,media_type,length,tier,transcripts\n\
-         show,g,\"One, \"\"two\"\"\",2026-01-01T00:00:00Z,,https://show.example.com/g.mp3,,,1,\n"
+        "feed_slug,guid,title,published,duration_s,enclosure_url,media_type,length,tier,season,number,alternates,transcripts\n\
+         show,g,\"One, \"\"two\"\"\",2026-01-01T00:00:00Z,,https://show.example.com/g.mp3,,,1,,,,\n"
     );
     assert_eq!(read(text.as_bytes()).unwrap().0, [row("One, \"two\"")]);
 }
@@ -203,8 +203,10 @@ proptest! {
 }
 
 #[test]
-fn transcripts_come_back_as_they_were() {
+fn links_come_back_as_they_were() {
     let mut with = row("t");
+    with.episode.season = Some(2);
+    with.episode.alternates = vec![with.episode.enclosure.clone()];
     with.episode.transcripts = vec![crate::domain::TranscriptLink {
         url: "https://e.com/1.vtt?a=\"b\",c".to_owned(),
         media_type: Some("text/vtt".to_owned()),
