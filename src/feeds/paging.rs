@@ -147,6 +147,9 @@ impl Walked {
             ));
         }
         self.take_warnings(page.parsed.warnings);
+        for (repair, count) in page.parsed.repairs.iter() {
+            self.feed.repairs.add(repair, count);
+        }
         let before = self.feed.episodes.len();
         let new = page.parsed.episodes.into_iter();
         let new = new.filter(|episode| guids.insert(episode.id.guid.clone()));

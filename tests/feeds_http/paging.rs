@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use podrun::feeds::Repair;
+
 use super::bench::{Bench, assert_warned, guids, parsed};
 use super::server::{FeedServer, Request, answer, ok, rss};
 
@@ -170,4 +172,17 @@ async fn copies_of_pages_that_are_gone_are_removed() {
     assert_eq!(bench.copies().await.len(), 4);
     bench.crawl(&url).await;
     assert_eq!(bench.copies().await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_repaired_is_that_of_all_pages() {
+    let server = FeedServer::start(|request| {
+        let number = number(request);
+        let next = if number == 1 { "/feed?page=2" } else { "" };
+        ok(page(next, number..number + 1).replace("<title>t</title>", "<title>a\u{b}b</title>"))
+    })
+    .await;
+    let crawled = Bench::new().crawl(&server.url("/feed")).await;
+    assert_eq!(guids(&crawled), ["1", "2"]);
+    assert_eq!(parsed(&crawled).repairs.count(Repair::ControlCharacters), 2);
 }
