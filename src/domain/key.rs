@@ -262,7 +262,27 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_and_long_guids_are_hashed_and_stay_apart() {
+    fn case_042_hostile_guids_make_safe_keys() {
+        let odd = [
+            "/etc/passwd",
+            "a\u{0}b\u{1b}",
+            "\u{1f399}",
+            "a\\b:c*?",
+            "con",
+            "\u{202e}x",
+        ];
+        for guid in odd {
+            let key = RawKey::Meta(&episode(guid)).to_string();
+            let plain = |byte: u8| byte.is_ascii_graphic() && !b"\\:*?\"<>|".contains(&byte);
+            assert!(key.bytes().all(plain), "{guid:?} -> {key}");
+            assert_eq!(key.matches('/').count(), 3, "{guid:?} -> {key}");
+        }
+        let longest = format!("{}/{}", "s".repeat(FeedSlug::MAX_LEN), "x".repeat(200));
+        assert!(longest.len() + RawKey::META_SUFFIX.len() < 1024);
+    }
+
+    #[test]
+    fn case_042_unsafe_and_long_guids_are_hashed_and_stay_apart() {
         for guid in ["..", ".", "../../x", ".hidden", "h-abc"] {
             let segment = segment(guid);
             assert!(

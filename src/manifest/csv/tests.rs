@@ -35,7 +35,7 @@ fn the_header_and_a_row_look_as_documented() {
 }
 
 #[test]
-fn no_written_cell_is_a_formula() {
+fn case_125_no_written_cell_is_a_formula() {
     for title in [
         "=cmd|' /C calc'!A0",
         "+1",
