@@ -9,6 +9,8 @@
 //!         <feed_slug>/<guid>/segments/segments.json   one JSON object a line
 //!         <feed_slug>/<guid>/kpis/kpis.json
 //! manifests/ <yyyymmdd>.csv, <yyyymmdd>-2.csv, ...
+//!            feeds/<feed_slug>/pages/<address>.json    what a feed's server last said
+//!            feeds/<feed_slug>/bodies/<sha256>.gz      and the bytes of it
 //!            identity/feeds/<feed_slug>.json           which episode is which
 //!            identity/shows/<podcast:guid>             the slug that a show is kept under
 //! ```
@@ -21,7 +23,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::episode::AudioContainer;
-use super::ids::{EpisodeId, FeedSlug, Guid};
+use super::ids::{ContentDigest, EpisodeId, FeedSlug, Guid};
 
 /// A guid as one path segment.
 ///
@@ -190,6 +192,36 @@ impl fmt::Display for ManifestKey {
     }
 }
 
+/// An object of the copies of feeds, which lie beside the manifests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum FeedCopyKey<'a> {
+    /// What is known of the page at this address; its existence says that the body was written.
+    Page(&'a FeedSlug, &'a str),
+    /// The bytes of a page by their digest, so that no write ever changes what a page points at.
+    Body(&'a FeedSlug, &'a ContentDigest),
+}
+
+impl FeedCopyKey<'_> {
+    /// What the keys of all copies of `feed`, and of no other feed, begin with.
+    pub fn prefix(feed: &FeedSlug) -> String {
+        format!("feeds/{feed}/")
+    }
+}
+
+impl fmt::Display for FeedCopyKey<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Page(feed, address) => {
+                let address = base32(&Sha256::digest(address));
+                write!(formatter, "{}pages/{address}.json", Self::prefix(feed))
+            }
+            Self::Body(feed, digest) => {
+                write!(formatter, "{}bodies/{digest}.gz", Self::prefix(feed))
+            }
+        }
+    }
+}
+
 /// What is remembered of which episode is which, beside the manifests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IdentityKey<'a> {
@@ -293,6 +325,21 @@ mod tests {
                 "20vc/d5d8/kpis/kpis.json"
             ]
         );
+    }
+
+    #[test]
+    fn copies_of_a_feed_stay_in_its_folder_whatever_its_address_holds() {
+        let feed = FeedSlug::try_new("20vc").unwrap();
+        let page = |address| FeedCopyKey::Page(&feed, address).to_string();
+        let key = page("https://e.com/../../x?token=secret");
+        let name = key.strip_prefix("feeds/20vc/pages/").unwrap();
+        assert_eq!(name.strip_suffix(".json").unwrap().len(), 52);
+        assert!(!name.contains("secret"));
+        assert_ne!(page("https://e.com/?page=1"), page("https://e.com/?page=2"));
+        let digest = ContentDigest::of(b"");
+        let body = FeedCopyKey::Body(&feed, &digest).to_string();
+        assert_eq!(body, format!("feeds/20vc/bodies/{digest}.gz"));
+        assert!(key.starts_with(&FeedCopyKey::prefix(&feed)));
     }
 
     #[test]

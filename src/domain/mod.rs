@@ -11,5 +11,5 @@ pub use episode::{AudioContainer, Enclosure, Episode, TranscriptLink};
 pub use failure::{Disposition, Failure, FailureClass};
 pub use ids::{ContentDigest, EpisodeId, FeedSlug, Guid, InvalidId, OwnerId};
 pub use job::{FetchJob, Job, StageName, TranscribeJob};
-pub use key::{GuidSegment, IdentityKey, ManifestKey, RawKey, StageKey};
+pub use key::{FeedCopyKey, GuidSegment, IdentityKey, ManifestKey, RawKey, StageKey};
 pub use transcript::{Segment, Transcript, Word};

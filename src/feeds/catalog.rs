@@ -19,11 +19,10 @@ use std::io::Read;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use super::address::{AddressProblem, feed_address, feed_identity};
+use crate::domain::{FeedSlug, InvalidId};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
-use url::Url;
-
-use crate::domain::{FeedSlug, InvalidId};
 
 /// Largest catalog file, in bytes: some ten thousand feeds.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -33,7 +32,7 @@ pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 pub struct CatalogEntry {
     /// The operator's name for it.
     pub slug: FeedSlug,
-    /// Where its feed is: `http` or `https`, without credentials.
+    /// Where its feed is: `http` or `https`, without credentials, whatever scheme was written.
     pub url: String,
     /// What it is called, for people.
     pub title: Option<String>,
@@ -62,6 +61,31 @@ impl Catalog {
         Ok(Self {
             entries: builder.entries,
         })
+    }
+
+    /// Reads one file, whatever its name; its shows have the tier of the name, or 1.
+    pub fn read_file(file: &Path) -> Result<Self, CatalogError> {
+        Self::parse(file, &read_capped(file)?)
+    }
+
+    /// Reads what `file` holds, or will hold.
+    pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Self, CatalogError> {
+        let name = file.file_name().and_then(|name| name.to_str());
+        let tier = name.and_then(tier_text).and_then(tier_number);
+        let mut builder = Builder::default();
+        builder.add(tier.unwrap_or(1), file, bytes)?;
+        Ok(Self {
+            entries: builder.entries,
+        })
+    }
+
+    /// Where the shows of `tier` stand in `directory`, or would stand.
+    pub fn tier_file(directory: &Path, tier: NonZeroU32) -> PathBuf {
+        let short = directory.join(format!("tier{tier}_feeds.yml"));
+        match short.exists() {
+            true => short,
+            false => directory.join(format!("tier{tier}_feeds.yaml")),
+        }
     }
 
     /// The shows in order.
@@ -165,29 +189,13 @@ pub enum CatalogProblem {
         /// Where it occurred first.
         first: Place,
     },
-    /// The address is no URL.
-    #[error(
-        "the url of {slug} cannot be read ({problem}); write it in full, beginning with https://"
-    )]
+    /// The address cannot be that of a feed.
+    #[error("the url of {slug} {problem}")]
     Url {
         /// Whose.
         slug: FeedSlug,
-        /// The reader's words.
-        problem: String,
-    },
-    /// The address is none of the web.
-    #[error("the url of {slug} begins with {scheme}:; only http: and https: can be fetched")]
-    Scheme {
-        /// Whose.
-        slug: FeedSlug,
-        /// What it begins with.
-        scheme: String,
-    },
-    /// The address holds a user name or password.
-    #[error("the url of {slug} holds a user name or password, which would end in logs; remove it")]
-    Credentials {
-        /// Whose.
-        slug: FeedSlug,
+        /// What is wrong with it.
+        problem: AddressProblem,
     },
 }
 
@@ -357,10 +365,11 @@ impl Builder {
         text: &str,
         place: Place,
     ) -> Result<String, CatalogProblem> {
-        let url = checked_url(slug, text)?;
-        // The same feed over http and https is one feed.
-        let identity = url.as_str().split_once("://").map_or("", |(_, rest)| rest);
-        let identity = identity.trim_end_matches('/').to_owned();
+        let url = feed_address(text).map_err(|problem| CatalogProblem::Url {
+            slug: slug.clone(),
+            problem,
+        })?;
+        let identity = feed_identity(&url);
         match self.urls.insert(identity, (slug.clone(), place)) {
             None => Ok(url.into()),
             Some((first_slug, first)) => Err(CatalogProblem::DuplicateUrl {
@@ -370,25 +379,6 @@ impl Builder {
             }),
         }
     }
-}
-
-fn checked_url(slug: &FeedSlug, text: &str) -> Result<Url, CatalogProblem> {
-    let slug = || slug.clone();
-    let mut url = Url::parse(text.trim()).map_err(|error| CatalogProblem::Url {
-        slug: slug(),
-        problem: error.to_string(),
-    })?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(CatalogProblem::Scheme {
-            slug: slug(),
-            scheme: url.scheme().to_owned(),
-        });
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(CatalogProblem::Credentials { slug: slug() });
-    }
-    url.set_fragment(None);
-    Ok(url)
 }
 
 #[cfg(test)]

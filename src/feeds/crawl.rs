@@ -3,48 +3,28 @@
 //! Feeds are asked side by side, but one host sees at most two requests at a time: large hosts serve
 //! most of a catalog. One bad feed never stops the others; the result lists all of them in catalog
 //! order, whatever finished first.
+//!
+//! One feed is its pages ([`walk`]), each of them from the server or from the copy that an earlier run
+//! kept. A web page is searched for the feed it names, and a feed that says it moved is read where it
+//! lives now. Either way the catalog stays as it is, and a warning says what to change.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::Semaphore;
 use url::Url;
 
 use super::catalog::{Catalog, CatalogEntry};
-use super::parse::{FeedSource, ParsedFeed, parse_feed};
-use crate::domain::{Disposition, Failure, FailureClass};
+use super::copies::FeedCopies;
+use super::fetcher::FeedFetcher;
+use super::page::{Outage, PageReader};
+use super::parse::ParsedFeed;
+use crate::domain::{Failure, FailureClass};
 use crate::runtime::clock::Clock;
 use crate::runtime::retry::RetryPolicy;
 use crate::runtime::telemetry::{Event, Observer};
-
-/// Port: gets a feed's bytes.
-///
-/// * Follows redirects, refuses what must not be asked, and sends one honest user agent.
-/// * The body is decompressed and capped at [`MAX_FEED_BYTES`](super::parse::MAX_FEED_BYTES); a larger
-///   one is [`FailureClass::TooLarge`]. Every wait has a time limit.
-/// * Any status but success is a [`Failure`] with the class of the status and, where the server gave
-///   one, its `Retry-After`. One call is one try.
-#[async_trait]
-pub trait FeedFetcher: Debug + Send + Sync + 'static {
-    /// Gets `url`.
-    async fn fetch(&self, url: &str) -> Result<FetchedFeed, Failure>;
-}
-
-/// The answer of a feed's server.
-#[derive(Debug, Clone)]
-pub struct FetchedFeed {
-    /// The body, decompressed.
-    pub bytes: Bytes,
-    /// The address that answered, after redirects.
-    pub final_url: String,
-    /// The `Content-Type` header.
-    pub content_type: Option<String>,
-}
 
 /// How hard to crawl.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +37,8 @@ pub struct CrawlOptions {
     pub retry: RetryPolicy,
     /// A server that asks for more patience than this is left for the next run.
     pub longest_wait: Duration,
+    /// Ask even the servers that said for how long there is nothing new.
+    pub refresh: bool,
 }
 
 impl Default for CrawlOptions {
@@ -71,6 +53,7 @@ impl Default for CrawlOptions {
                 cap: Duration::from_secs(30),
             },
             longest_wait: Duration::from_secs(120),
+            refresh: false,
         }
     }
 }
@@ -82,6 +65,10 @@ pub struct CrawledFeed {
     pub entry: CatalogEntry,
     /// Its episodes, or why there are none.
     pub outcome: Result<ParsedFeed, FeedProblem>,
+    /// Pages that were read.
+    pub pages: usize,
+    /// Why the episodes are those of an earlier run: the server failed, and a copy stood in.
+    pub outage: Option<Outage>,
 }
 
 /// Why a feed could not be read, and what to do.
@@ -139,21 +126,16 @@ fn hint(class: FailureClass) -> &'static str {
     }
 }
 
-/// Parsing holds a few copies of a feed of up to 64 MiB; two at a time keep two cores busy.
-const PARSERS: usize = 2;
-
 /// Crawls catalogs.
 #[derive(Debug)]
 pub struct Crawler {
-    fetcher: Arc<dyn FeedFetcher>,
+    reader: PageReader,
     observer: Arc<dyn Observer>,
-    clock: Arc<dyn Clock>,
     options: CrawlOptions,
-    parsers: Semaphore,
 }
 
 impl Crawler {
-    /// A crawler over these parts.
+    /// A crawler over these parts, which asks for everything anew.
     pub fn new(
         fetcher: Arc<dyn FeedFetcher>,
         observer: Arc<dyn Observer>,
@@ -161,12 +143,17 @@ impl Crawler {
         options: CrawlOptions,
     ) -> Self {
         Self {
-            fetcher,
+            reader: PageReader::new(fetcher, clock, options.retry, options.longest_wait),
             observer,
-            clock,
             options,
-            parsers: Semaphore::new(PARSERS),
         }
+    }
+
+    /// With copies of what feeds said before.
+    #[must_use]
+    pub fn with_copies(mut self, copies: FeedCopies) -> Self {
+        self.reader.copies = Some(copies);
+        self
     }
 
     /// Asks every feed; dropping the future stops it. One result an entry, in catalog order.
@@ -198,81 +185,42 @@ impl Crawler {
     }
 
     async fn crawl_one(&self, entry: &CatalogEntry, gate: &Semaphore) -> CrawledFeed {
-        let outcome = self.read(entry, gate).await.map_err(FeedProblem::from);
-        self.observer.event(&match &outcome {
-            Ok(feed) => Event::FeedCrawled {
-                feed: entry.slug.clone(),
-                episodes: feed.episodes.len(),
-                warnings: feed.warnings.clone(),
+        // The gate is held while waiting: a host that is overloaded gets no other request meanwhile.
+        let turn = gate.acquire().await;
+        let read = self.read(entry).await;
+        drop(turn);
+        let entry = entry.clone();
+        let crawled = match read {
+            Ok(walked) => CrawledFeed {
+                entry,
+                pages: walked.pages,
+                outage: walked.outage,
+                outcome: Ok(walked.feed),
+            },
+            Err(failure) => CrawledFeed {
+                entry,
+                pages: 0,
+                outage: None,
+                outcome: Err(failure.into()),
+            },
+        };
+        self.tell(&crawled);
+        crawled
+    }
+
+    fn tell(&self, crawled: &CrawledFeed) {
+        let feed = crawled.entry.slug.clone();
+        self.observer.event(&match &crawled.outcome {
+            Ok(parsed) => Event::FeedCrawled {
+                feed,
+                episodes: parsed.episodes.len(),
+                warnings: parsed.warnings.clone(),
             },
             Err(problem) => Event::FeedFailed {
-                feed: entry.slug.clone(),
+                feed,
                 reason: problem.to_string(),
             },
         });
-        CrawledFeed {
-            entry: entry.clone(),
-            outcome,
-        }
-    }
-
-    async fn read(&self, entry: &CatalogEntry, gate: &Semaphore) -> Result<ParsedFeed, Failure> {
-        // The gate is held while waiting: a host that is overloaded gets no other request meanwhile.
-        let _turn = gate.acquire().await;
-        let mut failures = 0;
-        loop {
-            let failure = match self.try_once(entry).await {
-                Ok(feed) => return Ok(feed),
-                Err(failure) => failure,
-            };
-            failures += 1;
-            match self.delay(&failure, failures) {
-                Some(delay) => tokio::time::sleep(delay).await,
-                None => return Err(failure),
-            }
-        }
-    }
-
-    /// How long to wait before asking again, or `None` to give up.
-    fn delay(&self, failure: &Failure, failures: u32) -> Option<Duration> {
-        if failure.class.disposition() == Disposition::Permanent {
-            return None;
-        }
-        let delay = self.options.retry.jittered(failures)?;
-        // The jitter comes on top of what the server asks for, never off it.
-        let delay = failure
-            .retry_after
-            .map_or(delay, |asked| asked.saturating_add(delay));
-        (delay <= self.options.longest_wait).then_some(delay)
-    }
-
-    async fn try_once(&self, entry: &CatalogEntry) -> Result<ParsedFeed, Failure> {
-        let fetched = self.fetcher.fetch(&entry.url).await?;
-        let final_url = Url::parse(&fetched.final_url).map_err(|error| {
-            Failure::new(
-                FailureClass::BadUrl,
-                format!("the final address is no URL: {error}"),
-            )
-        })?;
-        let _slot = self.parsers.acquire().await;
-        let (feed, now) = (entry.slug.clone(), self.clock.now());
-        let parsing = tokio::task::spawn_blocking(move || {
-            parse_feed(FeedSource {
-                feed: &feed,
-                bytes: &fetched.bytes,
-                final_url: &final_url,
-                content_type: fetched.content_type.as_deref(),
-                now,
-            })
-        });
-        match parsing.await {
-            Ok(parsed) => parsed.map_err(|error| Failure::new(error.class(), error.to_string())),
-            // A panic of the parser is this feed's problem and nobody else's.
-            Err(_) => Err(Failure::new(
-                FailureClass::NotAFeed,
-                "the feed broke its parser",
-            )),
-        }
     }
 }
 
@@ -282,5 +230,6 @@ fn host(url: &str) -> String {
         .unwrap_or_default()
 }
 
+mod elsewhere;
 #[cfg(test)]
 mod tests;

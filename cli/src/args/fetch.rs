@@ -6,7 +6,8 @@ use clap::Args;
 ///
 /// Reads tier1_feeds.yaml, tier2_feeds.yaml and so on, crawls the feeds, writes a manifest (one
 /// line an episode), queues what is not there yet and downloads it. Episodes that are in the raw
-/// store already are never fetched again, so running the command again continues.
+/// store already are never fetched again, so running the command again continues. Feeds are asked
+/// only for what is new since the last run, whose copies stand in for servers that fail.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -28,6 +29,10 @@ pub(crate) struct FetchArguments {
     /// Show exactly what a run would do; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+
+    /// Ask also the feeds whose servers said for how long there is nothing new
+    #[arg(long, conflicts_with = "manifest")]
+    pub(crate) refresh: bool,
 
     /// Take the episodes from this CSV file instead of crawling
     #[arg(long, value_name = "PATH", conflicts_with = "feeds")]

@@ -1,6 +1,7 @@
 //! Flags as typed, without effects. What they mean together is decided in [`crate::settings`].
 
 mod demo;
+mod feeds;
 mod fetch;
 mod status;
 mod transcribe;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use demo::DemoArguments;
+pub(crate) use feeds::{CheckArguments, FeedsArguments, FeedsCommand, ImportArguments};
 pub(crate) use fetch::FetchArguments;
 pub(crate) use status::StatusArguments;
 pub(crate) use transcribe::TranscribeArguments;
@@ -45,12 +47,14 @@ Examples:
   podrun fetch --limit 50              crawl feeds/tier*_feeds.yaml and fetch 50 episodes
   podrun transcribe --limit 50         transcribe what was fetched, with the model `base`
   podrun status                        what is queued, done and failed, and why
+  podrun feeds check                   whether every feed of the catalog can be read
 
 Exit codes:
   0    everything asked for is done
   1    unexpected failure
   2    wrong usage
-  3    done, but some episodes or feeds failed; `podrun status` says which and why
+  3    done, but some episodes or feeds failed; `podrun status` and `podrun feeds check` say
+       which and why
   4    cannot start: configuration, data directory, feeds or model; the message says what to do
   75   some work rests until later (a host asked to wait); run the same command again then
   130  interrupted (Ctrl-C); 143 terminated. Run the same command again to go on
@@ -86,7 +90,7 @@ pub(crate) struct GlobalArguments {
     #[arg(long, short, global = true, help_heading = "Global options")]
     pub(crate) quiet: bool,
 
-    /// Results as one JSON object on stdout, progress as JSON lines on stderr
+    /// Results as JSON on stdout, progress as JSON lines on stderr
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
 
@@ -100,6 +104,7 @@ pub(crate) enum Command {
     Fetch(FetchArguments),
     Transcribe(TranscribeArguments),
     Status(StatusArguments),
+    Feeds(FeedsArguments),
     Demo(DemoArguments),
     Worker(WorkerArguments),
 }
@@ -119,14 +124,24 @@ mod tests {
         for line in [
             "podrun fetch --limit 50 --dry-run",
             "podrun fetch --limit 1000",
+            "podrun fetch --refresh",
             "podrun transcribe --limit 1000",
             "podrun transcribe --limit 500 --manifest-s3 s3://pod-insights-manifests/retry.csv",
             "podrun worker fetch",
             "podrun status --json",
+            "podrun feeds check --feeds my-feeds",
+            "podrun feeds import a.opml --tier 2 --dry-run",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
         }
+    }
+
+    #[test]
+    fn an_import_goes_to_one_place() {
+        let line = "podrun feeds import a.opml --tier 2 --output b.yaml";
+        assert!(Arguments::try_parse_from(line.split(' ')).is_err());
+        assert!(Arguments::try_parse_from("podrun feeds import a --tier 0".split(' ')).is_err());
     }
 
     #[test]

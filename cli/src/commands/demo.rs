@@ -182,6 +182,7 @@ fn fetch_everything() -> FetchArguments {
         feeds: None,
         limit: None,
         dry_run: false,
+        refresh: false,
         manifest: None,
         retry_failed: true,
         concurrency: None,

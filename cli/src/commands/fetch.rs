@@ -10,7 +10,7 @@ use podrun::checkpoint::Reopen;
 use podrun::control::{ControlError, Enqueue, Planned};
 use podrun::domain::{FetchJob, StageName};
 use podrun::feeds::media_url::serving_host;
-use podrun::feeds::{Catalog, CrawlOptions, Crawler, HttpFeedFetcher};
+use podrun::feeds::{Catalog, FeedCopies};
 use podrun::fetch::{FetchConfig, FetchStage};
 use podrun::manifest::{Manifest, store_manifest};
 use podrun::runtime::http::SafeUrl;
@@ -88,7 +88,7 @@ pub(crate) async fn fetch(
         Stores::open(settings).await?
     };
     let crawl = tokio::select! {
-        episodes = source.episodes(settings, &stores, &observer, shutdown) => Some(episodes?),
+        episodes = source.episodes(settings, &stores, options, &observer, shutdown) => Some(episodes?),
         () = shutdown.token.cancelled() => None,
     };
     let Some(crawl) = crawl else {
@@ -188,26 +188,32 @@ impl Source {
         if let Some(path) = &options.manifest {
             return Ok(Self::File(path.clone()));
         }
-        let catalog = Catalog::read(&settings.feeds).map_err(|error| {
-            Problem::preflight(error).hint(
-                "tier files are tier1_feeds.yaml and so on; name their folder with --feeds DIR",
-            )
-        })?;
-        Ok(Self::Catalog(catalog))
+        Ok(Self::Catalog(read_catalog(settings)?))
     }
 
     async fn episodes(
         &self,
         settings: &Settings,
         stores: &Stores,
+        options: &FetchArguments,
         observer: &Arc<Counting>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Crawl> {
         match self {
             Self::File(path) => read_manifest(path),
-            Self::Catalog(catalog) => crawl(catalog, settings, stores, observer, shutdown).await,
+            Self::Catalog(catalog) => {
+                crawl(catalog, settings, stores, options, observer, shutdown).await
+            }
         }
     }
+}
+
+/// The catalog of the settings.
+pub(super) fn read_catalog(settings: &Settings) -> Result<Catalog, Problem> {
+    Catalog::read(&settings.feeds).map_err(|error| {
+        Problem::preflight(error)
+            .hint("tier files are tier1_feeds.yaml and so on; name their folder with --feeds DIR")
+    })
 }
 
 /// A manifest from a file, without a crawl.
@@ -234,24 +240,22 @@ async fn crawl(
     catalog: &Catalog,
     settings: &Settings,
     stores: &Stores,
+    options: &FetchArguments,
     observer: &Arc<Counting>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Crawl> {
-    let fetcher = HttpFeedFetcher::new(
-        wire::http_client(settings)?,
-        stores.gate(settings),
-        shutdown.token.clone(),
-    );
-    let crawler = Crawler::new(
-        Arc::new(fetcher),
+    let copies = match options.dry_run {
+        true => FeedCopies::read_only(Arc::clone(&stores.manifests)),
+        false => FeedCopies::new(Arc::clone(&stores.manifests)),
+    };
+    let crawler = wire::crawler(
+        settings,
+        stores,
         observer.clone(),
-        Arc::clone(&stores.clock),
-        CrawlOptions {
-            concurrency: usize::from(settings.fetch.crawl_concurrency),
-            ..CrawlOptions::default()
-        },
-    );
-    let crawled = crawler.crawl(catalog).await;
+        options.refresh,
+        shutdown,
+    )?;
+    let crawled = crawler.with_copies(copies).crawl(catalog).await;
     let failed = crawled.iter().filter(|feed| feed.outcome.is_err());
     let failed_feeds = failed.map(|feed| feed.entry.slug.to_string()).collect();
     Ok(Crawl {

@@ -1,6 +1,7 @@
 //! One file a command: resolved settings in, library calls, a printed result and an exit code out.
 
 mod demo;
+mod feeds;
 mod fetch;
 mod run;
 mod status;
@@ -23,6 +24,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Code> {
         Command::Fetch(options) => fetch::run(global, settings, options, &shutdown).await,
         Command::Transcribe(options) => transcribe::run(global, settings, options, &shutdown).await,
         Command::Status(options) => status::run(global, &settings, options).await,
+        Command::Feeds(options) => feeds::run(global, settings, options, &shutdown).await,
         Command::Demo(_) => demo::run(global, settings, &shutdown).await,
         Command::Worker(options) => worker::run(global, settings, options, &shutdown).await,
     }

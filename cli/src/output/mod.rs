@@ -33,11 +33,24 @@ pub(crate) fn print_result(
     value: &impl Serialize,
     text: impl FnOnce() -> String,
 ) -> anyhow::Result<()> {
-    let mut out = if global.json {
-        serde_json::to_string(value)?
+    print_lines(global, std::slice::from_ref(value), text)
+}
+
+/// Prints results: `text` for people, or one JSON line a value.
+pub(crate) fn print_lines(
+    global: &GlobalArguments,
+    values: &[impl Serialize],
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    let mut out = String::new();
+    if global.json {
+        for value in values {
+            out += &serde_json::to_string(value)?;
+            out.push('\n');
+        }
     } else {
-        text()
-    };
+        out = text();
+    }
     if !out.ends_with('\n') {
         out.push('\n');
     }

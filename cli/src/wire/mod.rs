@@ -11,6 +11,7 @@ use podrun::checkpoint::{Checkpoints, MemoryCheckpoints, SqliteCheckpoints};
 use podrun::control::status::Sources;
 use podrun::control::{StatusReport, status};
 use podrun::domain::{OwnerId, StageName};
+use podrun::feeds::{CrawlOptions, Crawler, HttpFeedFetcher};
 use podrun::politeness::{HostWindows, MemoryHostWindows, PacedGate, SqliteHostWindows, Throttle};
 use podrun::queue::{MemoryQueue, Queue, SqliteQueue};
 use podrun::raw::RawStore;
@@ -20,13 +21,14 @@ use podrun::runtime::clock::{Clock, SystemClock};
 use podrun::runtime::http::{HopGate, HttpClient};
 use podrun::runtime::owners::{OwnerGuard, OwnerRegistry};
 use podrun::runtime::sqlite::Database;
-use podrun::runtime::telemetry::{MemoryMetrics, Metrics, SqliteMetrics};
+use podrun::runtime::telemetry::{MemoryMetrics, Metrics, Observer, SqliteMetrics};
 use podrun::runtime::worker::{FatalError, Stage, Worker, WorkerEnd};
 use podrun::stage::StageStore;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::Problem;
 use crate::settings::Settings;
+use crate::signals::Shutdown;
 
 const MOVE_HINT: &str = "choose another place with --data-dir, or make this one writable";
 
@@ -164,6 +166,28 @@ impl Stores {
         };
         Ok(status(sources, max_failures, self.clock.now()).await?)
     }
+}
+
+/// What asks feeds, politely; `refresh` also where their servers want to be left alone.
+pub(crate) fn crawler(
+    settings: &Settings,
+    stores: &Stores,
+    observer: Arc<dyn Observer>,
+    refresh: bool,
+    shutdown: &Shutdown,
+) -> Result<Crawler, Problem> {
+    let fetcher = HttpFeedFetcher::new(
+        http_client(settings)?,
+        stores.gate(settings),
+        shutdown.token.clone(),
+    );
+    let options = CrawlOptions {
+        concurrency: usize::from(settings.fetch.crawl_concurrency),
+        refresh,
+        ..CrawlOptions::default()
+    };
+    let clock = Arc::clone(&stores.clock);
+    Ok(Crawler::new(Arc::new(fetcher), observer, clock, options))
 }
 
 /// The client that every request goes through.

@@ -8,6 +8,7 @@
 mod bad_input;
 mod context;
 mod demo;
+mod feeds;
 mod kill;
 mod pipeline;
 mod rude_server;

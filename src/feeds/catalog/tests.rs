@@ -91,7 +91,7 @@ fn mistakes_name_their_line() {
 }
 
 #[test]
-fn a_slug_is_unique_across_files_and_both_places_are_named() {
+fn case_123_a_slug_is_unique_across_files_and_both_places_are_named() {
     let error = read(&[
         ("tier1_feeds.yaml", &one("a", "https://e.com/a")),
         ("tier2_feeds.yaml", &one("a", "https://e.com/b")),
@@ -106,7 +106,7 @@ fn a_slug_is_unique_across_files_and_both_places_are_named() {
 }
 
 #[test]
-fn bombs_are_refused() {
+fn case_123_bombs_are_refused() {
     let bomb = "feeds:\n- &a {slug: a, url: https://e.com/a}\n- *a\n";
     assert!(message(bomb).contains("anchor"), "{}", message(bomb));
     let deep = format!("feeds: {}", "[".repeat(5_000));
@@ -114,6 +114,34 @@ fn bombs_are_refused() {
     let large = "#".repeat(1024 * 1024 + 1);
     let error = read(&[("tier1_feeds.yaml", &large)]).unwrap_err();
     assert!(matches!(error, CatalogError::TooLarge(_)));
+}
+
+#[test]
+fn case_123_a_slug_that_leaves_its_folder_is_refused() {
+    for slug in ["../x", "..", ".", "a/b", "/etc", "a\\b", "A"] {
+        let text = one(&format!("'{slug}'"), "https://e.com/f");
+        let message = message(&text);
+        assert!(message.starts_with(":2: feed slug"), "{slug} -> {message}");
+    }
+}
+
+#[test]
+fn case_037_addresses_are_taken_as_podcast_programs_write_them() {
+    let text =
+        "feeds:\n- {slug: a, url: 'feed://e.com/a'}\n- {slug: b, url: 'pcast:https://e.com/b'}\n";
+    let catalog = read(&[("tier1_feeds.yaml", text)]).unwrap();
+    let urls: Vec<_> = catalog.entries().iter().map(|e| e.url.as_str()).collect();
+    assert_eq!(urls, ["https://e.com/a", "https://e.com/b"]);
+    for scheme in ["data:text/xml,x", "file:///etc/passwd", "ftp://e.com/x"] {
+        let message = message(&one("a", scheme));
+        assert!(
+            message.starts_with(":3: the url of a begins with"),
+            "{message}"
+        );
+        assert!(message.contains("only http: and https:"), "{message}");
+    }
+    let twice = "feeds:\n- {slug: a, url: 'itpc://e.com/a'}\n- {slug: b, url: 'http://e.com/a'}\n";
+    assert!(message(twice).contains("also that of a"));
 }
 
 #[test]
@@ -143,7 +171,7 @@ fn the_catalog_of_the_project_is_valid() {
         .entries()
         .iter()
         .map(|entry| {
-            Url::parse(&entry.url)
+            url::Url::parse(&entry.url)
                 .unwrap()
                 .host_str()
                 .unwrap()

@@ -2,7 +2,11 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_trait::async_trait;
+use bytes::Bytes;
+
 use super::*;
+use crate::feeds::fetcher::{FeedBody, FetchedFeed, Validators};
 use crate::runtime::clock::ManualClock;
 
 const FEED: &str = r#"<rss><channel><title>T</title><item><guid>1</guid>
@@ -25,12 +29,17 @@ impl Script {
 
 #[async_trait]
 impl FeedFetcher for Script {
-    async fn fetch(&self, url: &str) -> Result<FetchedFeed, Failure> {
+    async fn fetch(&self, url: &Url, _: &Validators) -> Result<FetchedFeed, Failure> {
+        let url = url.as_str();
         self.calls.lock().unwrap().push(url.to_owned());
         let active = self.active.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(active, Ordering::SeqCst);
         let name = url.rsplit('/').next().unwrap();
-        let thinks = if name == "slow" { 60 } else { 1 };
+        let thinks = match name {
+            "slow" => 60,
+            "trickle" => 7200,
+            _ => 1,
+        };
         tokio::time::sleep(Duration::from_secs(thinks)).await;
         self.active.fetch_sub(1, Ordering::SeqCst);
         let again = self.calls_to(name) > 1;
@@ -47,13 +56,19 @@ impl FeedFetcher for Script {
             "busy" if !again => Err(fail(429).with_retry_after(Some(Duration::from_secs(40)))),
             "parked" => Err(fail(429).with_retry_after(Some(Duration::from_secs(7200)))),
             name => Ok(FetchedFeed {
-                bytes: Bytes::from_static(if name == "page" {
-                    b"<html></html>"
-                } else {
-                    FEED.as_bytes()
+                body: Some(FeedBody {
+                    bytes: Bytes::from_static(if name == "page" {
+                        b"<html></html>"
+                    } else {
+                        FEED.as_bytes()
+                    }),
+                    content_type: None,
+                    damage: None,
                 }),
-                final_url: url.to_owned(),
-                content_type: None,
+                final_url: Url::parse(url).unwrap(),
+                is_moved: false,
+                validators: Validators::default(),
+                fresh_for: Duration::ZERO,
             }),
         }
     }
@@ -143,6 +158,16 @@ async fn a_server_is_given_the_time_it_asks_for() {
         1,
         "two hours are for the next run"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_trickles_is_given_up() {
+    let start = tokio::time::Instant::now();
+    let (feeds, script, _) = crawl(&["a.com/trickle", "b.com/ok"]).await;
+    assert_eq!(class(&feeds[0]), Some(FailureClass::Timeout));
+    assert_eq!(script.calls_to("trickle"), 3);
+    assert!(start.elapsed() < Duration::from_secs(3600));
+    assert_eq!(class(&feeds[1]), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use chrono::Utc;
 use reqwest::Response;
 use reqwest::header::{
-    ACCEPT, CONTENT_ENCODING, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,9 @@ pub struct Get {
     pub url: Url,
     /// `Accept`; some servers answer 406 without one.
     pub accept: &'static str,
-    /// More headers, sent on every hop, whoever it belongs to: validators, never credentials.
+    /// More headers, sent on every hop, whoever it belongs to: validators, never credentials. An
+    /// `Accept-Encoding` here replaces the client's `identity`; a body in one of its codings is handed
+    /// out as it came, for the caller to decode with its own bounds.
     pub headers: HeaderMap,
 }
 
@@ -48,6 +51,16 @@ impl Get {
 
     fn is_conditional(&self) -> bool {
         self.headers.contains_key(IF_NONE_MATCH) || self.headers.contains_key(IF_MODIFIED_SINCE)
+    }
+
+    /// Whether a body in `coding` (in lower case) was asked for.
+    fn accepts_coding(&self, coding: &[u8]) -> bool {
+        // RFC 9110, section 8.4.1.3: the same coding by its old name.
+        let coding = coding.strip_prefix(b"x-").unwrap_or(coding);
+        let asked = self.headers.get_all(ACCEPT_ENCODING).iter();
+        asked
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(coding))
     }
 }
 
@@ -253,7 +266,9 @@ fn check(request: &Get, status: u16, headers: &HeaderMap, url: &SafeUrl) -> Resu
     let coding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     let coding = coding.unwrap_or_default().to_ascii_lowercase();
     match coding.as_slice() {
-        b"gzip" | b"x-gzip" | b"deflate" | b"br" | b"zstd" | b"compress" => {
+        b"gzip" | b"x-gzip" | b"deflate" | b"br" | b"zstd" | b"compress"
+            if !request.accepts_coding(&coding) =>
+        {
             refuse("the body is compressed, though that was not asked for".to_owned())
         }
         _ => Ok(()),
@@ -316,6 +331,20 @@ mod tests {
         assert_eq!(checked(304, "", false), Some(FailureClass::Protocol));
         assert_eq!(checked(304, "", true), None);
         assert_eq!(checked(410, "", false), Some(FailureClass::Gone));
+    }
+
+    #[test]
+    fn a_coding_is_taken_where_it_was_asked_for() {
+        let mut request = Get::try_new("https://a.example/", "*/*").unwrap();
+        let asked = HeaderValue::from_static("deflate, GZIP");
+        request.headers.insert(ACCEPT_ENCODING, asked);
+        let url = SafeUrl::new(&request.url);
+        let taken = ["gzip", "x-gzip", "deflate", "br", "zstd"].map(|coding| {
+            let headers =
+                HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]);
+            check(&request, 200, &headers, &url).is_ok()
+        });
+        assert_eq!(taken, [true, true, true, false, false]);
     }
 
     #[test]

@@ -14,6 +14,8 @@ fn episode(guid: &str, url: &str) -> Episode {
 
 fn crawled(slug: &str, episodes: Vec<Episode>) -> CrawledFeed {
     CrawledFeed {
+        pages: 1,
+        outage: None,
         entry: CatalogEntry {
             slug: FeedSlug::try_new(slug).unwrap(),
             url: format!("https://e.com/{slug}"),
