@@ -48,6 +48,11 @@ pub enum HopVerdict {
         /// What it asks for, where it does.
         retry_after: Option<Duration>,
     },
+    /// The host turns this client away as such (a bot wall, 403 as a rate limit).
+    Blocked {
+        /// The answer's status.
+        status: u16,
+    },
     /// No or half an answer, or a server error: a sign of overload if it comes in numbers.
     Strained {
         /// The answer's status, where there was one.
@@ -64,7 +69,9 @@ impl HopVerdict {
     /// The answer's status, where there was one.
     pub fn status(self) -> Option<u16> {
         match self {
-            Self::Answered { status } | Self::Throttled { status, .. } => Some(status),
+            Self::Answered { status }
+            | Self::Blocked { status }
+            | Self::Throttled { status, .. } => Some(status),
             Self::Strained { status } | Self::Unknown { status } => status,
         }
     }
