@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::FetchConfig;
 use super::progress::Progress;
 use super::sniff::{self, sniff};
-use crate::domain::{AudioContainer, ContentDigest, Disposition, Failure, FailureClass};
+use crate::domain::{AudioContainer, ContentDigest, Failure, FailureClass};
 use crate::runtime::blob::{BlobError, BlobInfo, BlobWriter};
 use crate::runtime::http::header::HeaderMap;
 use crate::runtime::http::{Answer, Get, Hop, HopGate, HttpClient, SafeUrl, follow};
@@ -115,9 +115,8 @@ impl Downloader<'_> {
     }
 
     fn next_try(&self, failure: &Failure, failures: u32) -> Option<Duration> {
-        let is_transient = failure.class.disposition() == Disposition::Transient;
         // A server that names a time is not asked before; the queue waits better than a worker.
-        let may_try = is_transient && failure.retry_after.is_none();
+        let may_try = failure.class.may_pass_at_once() && failure.retry_after.is_none();
         may_try.then(|| self.retry.jittered(failures)).flatten()
     }
 

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use podrun::domain::{AudioContainer, EpisodeId, Failure, FailureClass, FeedSlug, Guid};
 use podrun::fetch::{AudioSink, Download, DownloadError, Downloader, FetchConfig, Progress};
 use podrun::runtime::blob::{BlobError, BlobStore, BlobWriter, MemoryBlobStore, PutMode};
-use podrun::runtime::http::{HopGate, HttpClient, HttpConfig, OpenGate, StallRule};
+use podrun::runtime::http::{
+    HopGate, HttpClient, HttpConfig, Lookup, OpenGate, StallRule, SystemLookup,
+};
 use podrun::runtime::retry::RetryPolicy;
 use podrun::runtime::telemetry::Ignore;
 use podrun::runtime::worker::{AlwaysHeld, LeaseCheck};
@@ -34,6 +36,8 @@ pub(crate) struct Bench {
     pub(crate) http: HttpConfig,
     pub(crate) fetch: FetchConfig,
     pub(crate) retry: RetryPolicy,
+    pub(crate) lookup: Arc<dyn Lookup>,
+    pub(crate) roots: Vec<Vec<u8>>,
     pub(crate) gate: Arc<dyn HopGate>,
     pub(crate) lease: Arc<dyn LeaseCheck>,
     pub(crate) cancel: CancellationToken,
@@ -57,6 +61,8 @@ impl Bench {
             http,
             fetch: FetchConfig::default(),
             retry: quick_tries(1),
+            lookup: Arc::new(SystemLookup),
+            roots: Vec::new(),
             gate: Arc::new(OpenGate),
             lease: Arc::new(AlwaysHeld),
             cancel: CancellationToken::new(),
@@ -64,14 +70,27 @@ impl Bench {
         }
     }
 
+    pub(crate) fn client(&self) -> HttpClient {
+        let roots: Vec<_> = self.roots.iter().map(Vec::as_slice).collect();
+        HttpClient::try_with(self.http.clone(), Arc::clone(&self.lookup), &roots).unwrap()
+    }
+
     pub(crate) async fn download(&self, url: &str) -> Result<Download, DownloadError> {
-        let client = HttpClient::try_new(self.http.clone()).unwrap();
+        self.download_with(&self.client(), url).await
+    }
+
+    /// With a client that lives longer than one download.
+    pub(crate) async fn download_with(
+        &self,
+        client: &HttpClient,
+        url: &str,
+    ) -> Result<Download, DownloadError> {
         let episode = EpisodeId {
             feed_slug: FeedSlug::try_new("a").unwrap(),
             guid: Guid::try_new("g").unwrap(),
         };
         let downloader = Downloader {
-            client: &client,
+            client,
             gate: &*self.gate,
             config: &self.fetch,
             retry: self.retry,

@@ -89,37 +89,6 @@ async fn redirects_are_followed_and_written_down_without_secrets() {
 }
 
 #[tokio::test]
-async fn loops_and_long_chains_end() {
-    let server = RawServer::start(|path, _| match path {
-        "/loop" => redirect("302 Found", "/pool"),
-        "/pool" => redirect("302 Found", "/loop"),
-        "/nowhere" => answer("302 Found", "", b""),
-        "/12" => answer("200 OK", "", &mp3(10)),
-        number => {
-            let number: u32 = number
-                .trim_start_matches('/')
-                .trim_start_matches("long")
-                .parse()
-                .unwrap();
-            let prefix = if number >= 20 { "long" } else { "" };
-            redirect("302 Found", &format!("/{prefix}{}", number + 1))
-        }
-    })
-    .await;
-    for (path, problem) in [
-        ("/loop", "redirect loop"),
-        ("/nowhere", "without a target"),
-        ("/long20", "more than 12 redirects"),
-    ] {
-        let failure = Bench::new().fails(&server.url(path)).await;
-        assert_eq!(failure.class, FailureClass::Redirect);
-        assert!(failure.message.contains(problem), "{failure}");
-    }
-    let twelve = Bench::new().download(&server.url("/0")).await.unwrap();
-    assert_eq!(twelve.hops.len(), 13);
-}
-
-#[tokio::test]
 async fn statuses_mean_what_they_say() {
     let server = RawServer::start(|path, _| match path {
         "/429" => answer("429 Slow Down", "Retry-After: 120\r\n", b""),
@@ -267,23 +236,6 @@ async fn a_certificate_that_is_none_is_a_tls_failure() {
     });
     assert_eq!(Bench::new().fails(&url).await.class, FailureClass::Tls);
     plain.await.unwrap();
-}
-
-#[tokio::test]
-async fn private_addresses_are_refused_unless_allowed() {
-    let server = RawServer::start(|_, _| answer("200 OK", "", &mp3(10))).await;
-    let mut bench = Bench::new();
-    bench.http.allow_private_addresses = false;
-    let by_name = format!("http://localhost:{}/", server.port());
-    for url in [server.url("/"), by_name] {
-        let failure = bench.fails(&url).await;
-        assert_eq!(failure.class, FailureClass::BadUrl, "{failure}");
-        assert!(
-            failure.message.contains("allow_private_addresses"),
-            "{failure}"
-        );
-    }
-    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]

@@ -8,6 +8,10 @@ mod download;
 #[cfg(test)]
 mod gate;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
+mod redirects;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod stage;
