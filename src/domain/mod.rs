@@ -5,6 +5,7 @@ pub mod failure;
 pub mod ids;
 pub mod job;
 pub mod key;
+pub mod rendition;
 pub mod transcript;
 
 pub use episode::{AudioContainer, Enclosure, Episode, TranscriptLink};
@@ -12,4 +13,5 @@ pub use failure::{Disposition, Failure, FailureClass};
 pub use ids::{ContentDigest, EpisodeId, FeedSlug, Guid, InvalidId, OwnerId};
 pub use job::{FetchJob, Job, StageName, TranscribeJob};
 pub use key::{GuidSegment, ManifestKey, RawKey, StageKey};
+pub use rendition::{AdSign, Rendition, Suspicion};
 pub use transcript::{Segment, Transcript, Word};

@@ -10,18 +10,20 @@
 
 use std::sync::Arc;
 
-use crate::runtime::http::header::{AsHeaderName, CONTENT_TYPE, ETAG, HeaderMap, LAST_MODIFIED};
 use async_trait::async_trait;
 
 use super::config::FetchConfig;
+use super::digest::Content;
 use super::download::{AudioSink, Download, DownloadError, Downloader};
 use super::measure::Measure;
 use super::metered::MeteredGate;
 use super::progress::Progress;
+use super::rendition;
 use crate::domain::{AudioContainer, Episode, EpisodeId, Failure, FailureClass, FetchJob, RawKey};
 use crate::raw::{AudioMeta, EpisodeMeta, RawError, RawStore, RedirectHop};
 use crate::runtime::blob::{BlobError, BlobErrorKind, BlobInfo, BlobWriter, PutMode};
 use crate::runtime::clock::Clock;
+use crate::runtime::http::header::{AsHeaderName, CONTENT_TYPE, ETAG, HeaderMap, LAST_MODIFIED};
 use crate::runtime::http::{HopGate, HttpClient};
 use crate::runtime::retry::RetryPolicy;
 use crate::runtime::telemetry::{Metrics, Observer};
@@ -169,6 +171,7 @@ impl FetchStage {
             url: hop.url.clone(),
             status: hop.status,
         });
+        let fetched_at = self.clock.now();
         EpisodeMeta {
             schema_version: EpisodeMeta::SCHEMA_VERSION,
             feed_slug: episode.id.feed_slug.clone(),
@@ -180,13 +183,19 @@ impl FetchStage {
             audio: AudioMeta {
                 key: RawKey::Audio(&episode.id, download.container).to_string(),
                 bytes: download.info.size,
-                sha256: download.sha256.clone(),
+                sha256: download.content.sha256.clone(),
                 container: download.container,
                 content_type: header(&download.headers, CONTENT_TYPE),
                 etag: header(&download.headers, ETAG),
                 last_modified: header(&download.headers, LAST_MODIFIED),
-                fetched_at: self.clock.now(),
+                fetched_at,
             },
+            rendition: Some(rendition::describe(
+                episode,
+                download,
+                &self.config.ads,
+                fetched_at,
+            )),
             enclosure: episode.enclosure.clone(),
             redirects: redirects.collect(),
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -234,6 +243,18 @@ impl AudioSink for RawSink<'_> {
             None => PutMode::Create,
         };
         self.raw.create_audio(self.episode, container, mode).await
+    }
+
+    async fn find(&self, container: AudioContainer, content: &Content) -> Option<BlobInfo> {
+        let found = self
+            .raw
+            .find_same(self.episode, container, content.bytes, &content.sha256)
+            .await;
+        // The failure that led here is the one to tell.
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot tell whether the audio was stored all the same");
+            None
+        })
     }
 }
 

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::domain::{AudioContainer, EpisodeId, RawKey};
+use crate::domain::{AudioContainer, ContentDigest, EpisodeId, RawKey};
 use crate::runtime::blob::{
     BlobError, BlobErrorKind, BlobInfo, BlobStore, BlobWriter, PutMode, Version, read_all,
 };
@@ -28,6 +29,9 @@ const LIST_PAGE: usize = 1000;
 
 /// Metas read at once while scanning.
 const SCAN_READS: usize = 8;
+
+/// Bytes of audio that are read back at once; hashing them takes well under a millisecond.
+const READ_PIECE: usize = 256 * 1024;
 
 /// Tries to change a meta. Each one fails only because another change got through.
 const CHANGE_TRIES: u32 = 8;
@@ -178,6 +182,35 @@ impl RawStore {
             .try_filter_map(async |(kind, info)| Ok(info.map(|info| (kind, info))))
             .try_collect()
             .await
+    }
+
+    /// The visible audio of this kind, if it has these bytes. Reads it back piece by piece, so it is
+    /// for the rare case that a write failed and may have happened all the same.
+    pub async fn find_same(
+        &self,
+        episode: &EpisodeId,
+        container: AudioContainer,
+        bytes: u64,
+        sha256: &ContentDigest,
+    ) -> Result<Option<BlobInfo>, RawError> {
+        let key = RawKey::Audio(episode, container).to_string();
+        let found = self.blobs.head(&key).await?;
+        let Some(info) = found.filter(|info| info.size == bytes) else {
+            return Ok(None);
+        };
+        let mut hasher = Sha256::new();
+        let mut offset = 0;
+        while offset < bytes {
+            let piece = self.blobs.read_range(&key, offset, READ_PIECE).await?;
+            if piece.is_empty() {
+                return Ok(None);
+            }
+            hasher.update(&piece);
+            offset += piece.len() as u64;
+        }
+        // Read under the name and not under the version: what is there now has these bytes.
+        let is_same = ContentDigest::from_hasher(hasher) == *sha256;
+        Ok(is_same.then_some(info))
     }
 
     /// Removes an episode's audio of one kind, whether or not it is there.

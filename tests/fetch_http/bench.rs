@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use podrun::domain::{AudioContainer, EpisodeId, Failure, FailureClass, FeedSlug, Guid};
-use podrun::fetch::{AudioSink, Download, DownloadError, Downloader, FetchConfig, Progress};
-use podrun::runtime::blob::{BlobError, BlobStore, BlobWriter, MemoryBlobStore, PutMode};
+use podrun::fetch::{
+    AudioSink, Content, Download, DownloadError, Downloader, FetchConfig, Progress,
+};
+use podrun::runtime::blob::{BlobError, BlobInfo, BlobStore, BlobWriter, MemoryBlobStore, PutMode};
 use podrun::runtime::http::{
     HopGate, HttpClient, HttpConfig, Lookup, OpenGate, StallRule, SystemLookup,
 };
@@ -28,6 +30,10 @@ impl AudioSink for Sink {
     async fn open(&self, container: AudioContainer) -> Result<Box<dyn BlobWriter>, BlobError> {
         let key = format!("audio.{}", container.extension());
         self.0.create(&key, PutMode::Create).await
+    }
+
+    async fn find(&self, _: AudioContainer, _: &Content) -> Option<BlobInfo> {
+        None
     }
 }
 

@@ -30,7 +30,7 @@ async fn a_good_episode_is_stored_byte_for_byte() {
         let download = bench.download(&server.url(path)).await.unwrap();
         assert_eq!(download.container, AudioContainer::Mp3);
         assert_eq!(download.info.size, audio.len() as u64);
-        assert_eq!(download.sha256, ContentDigest::of(&audio));
+        assert_eq!(download.content.sha256, ContentDigest::of(&audio));
         let stored = read_all(&bench.store, "audio.mp3", 1 << 22).await.unwrap();
         assert_eq!(stored, audio);
     }
@@ -134,8 +134,6 @@ async fn what_is_no_audio_is_refused_whatever_it_calls_itself() {
     );
     assert_eq!(class_of(typed(b"#EXTM3U\n")).await, FailureClass::NotAudio);
     assert_eq!(class_of(typed(b"")).await, FailureClass::Empty);
-    let packed = answer("200 OK", "Content-Encoding: gzip\r\n", &mp3(10));
-    assert_eq!(class_of(packed).await, FailureClass::Protocol);
 }
 
 #[tokio::test]
@@ -167,7 +165,7 @@ async fn a_dropped_connection_is_worth_a_second_try() {
     let mut bench = Bench::new();
     bench.retry = quick_tries(3);
     let download = bench.download(&server.url("/e.mp3")).await.unwrap();
-    assert_eq!(download.sha256, ContentDigest::of(&audio));
+    assert_eq!(download.content.sha256, ContentDigest::of(&audio));
     assert_eq!(bench.visible().await, ["audio.mp3"]);
     assert_eq!(server.requests().len(), 3);
 }
@@ -251,7 +249,7 @@ async fn caps_end_what_would_never_end() {
     bench.fetch.max_bytes = 1 << 20;
     assert_eq!(
         bench.fails(&server.url("/live")).await.class,
-        FailureClass::TooLarge
+        FailureClass::LiveStream
     );
     bench.fetch = FetchConfig {
         max_duration: Duration::from_millis(200),
@@ -259,7 +257,7 @@ async fn caps_end_what_would_never_end() {
     };
     assert_eq!(
         bench.fails(&server.url("/live")).await.class,
-        FailureClass::TooLarge
+        FailureClass::LiveStream
     );
     let honest = RawServer::start(|_, _| announced("200 OK", "", 10 << 30, &mp3(10))).await;
     let failure = Bench::new().fails(&honest.url("/")).await;
