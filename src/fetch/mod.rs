@@ -13,6 +13,7 @@ mod rendition;
 mod resume;
 pub mod sniff;
 pub mod stage;
+mod transcript;
 mod transfer;
 
 pub use ads::AdHosts;

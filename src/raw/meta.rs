@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::{
-    AudioContainer, ContentDigest, Enclosure, EpisodeId, FeedSlug, Guid, Rendition,
+    AudioContainer, ContentDigest, Enclosure, EpisodeId, FeedSlug, Guid, PublisherTranscript,
+    Rendition,
 };
 
 /// The content of `meta.json`. Readers ignore fields that they do not know, so a field may be added
@@ -32,6 +33,9 @@ pub struct EpisodeMeta {
     /// More about the copy that was stored; missing in what older programs wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendition: Option<Rendition>,
+    /// The publisher's own transcript, where the feed offers one that could be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher_transcript: Option<PublisherTranscript>,
     /// Where the feed said it is. The URL is as received, since it is needed to fetch again.
     pub enclosure: Enclosure,
     /// Every request that led to the audio, the last one included.

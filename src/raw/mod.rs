@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::domain::{AudioContainer, ContentDigest, EpisodeId, RawKey};
+use crate::domain::{AudioContainer, ContentDigest, EpisodeId, RawKey, TranscriptFormat};
 use crate::runtime::blob::{
     BlobError, BlobErrorKind, BlobInfo, BlobStore, BlobWriter, PutMode, Version, read_all,
 };
@@ -184,6 +184,31 @@ impl RawStore {
             .await
     }
 
+    /// Stores the publisher's own transcript, before the meta that names it. One that a killed worker
+    /// left is replaced.
+    pub async fn put_publisher_transcript(
+        &self,
+        episode: &EpisodeId,
+        format: TranscriptFormat,
+        bytes: Bytes,
+    ) -> Result<String, RawError> {
+        let key = RawKey::PublisherTranscript(episode, format).to_string();
+        for _ in 0..CHANGE_TRIES {
+            let mode = match self.blobs.head(&key).await? {
+                Some(info) => PutMode::Replace(info.version),
+                None => PutMode::Create,
+            };
+            match self.blobs.put(&key, bytes.clone(), mode).await {
+                Ok(_) => return Ok(key),
+                Err(error) if is_conflict(error.kind) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(RawError::Contended {
+            location: self.blobs.location(&key),
+        })
+    }
+
     /// The visible audio of this kind, if it has these bytes. Reads it back piece by piece, so it is
     /// for the rare case that a write failed and may have happened all the same.
     pub async fn find_same(
@@ -287,6 +312,14 @@ impl RawStore {
             problem: problem.to_string(),
         }
     }
+}
+
+/// Whether a conditional write lost to somebody else's.
+fn is_conflict(kind: BlobErrorKind) -> bool {
+    matches!(
+        kind,
+        BlobErrorKind::AlreadyExists | BlobErrorKind::Precondition
+    )
 }
 
 #[cfg(test)]

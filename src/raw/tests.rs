@@ -36,6 +36,7 @@ fn meta(guid: &str) -> EpisodeMeta {
             fetched_at: DateTime::UNIX_EPOCH,
         },
         rendition: None,
+        publisher_transcript: None,
         enclosure: Enclosure {
             url: "https://example.com/a.mp3".into(),
             media_type: None,

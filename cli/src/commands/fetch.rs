@@ -147,6 +147,9 @@ pub(crate) async fn drain(
             observer: observer.clone(),
             config: FetchConfig {
                 max_bytes: settings.fetch.max_episode_mib << 20,
+                max_resumes: settings.fetch.max_resumes,
+                unwrap_dead_prefixes: settings.fetch.unwrap_dead_prefixes,
+                ads: settings.fetch.ads.clone(),
                 ..FetchConfig::default()
             },
             metrics: Arc::clone(&stores.metrics),
