@@ -34,7 +34,7 @@ pub struct Content {
     pub bytes: u64,
     /// How long it sounds, where that can be told.
     pub duration_s: Option<f64>,
-    /// Share of it that is audio frames, 0 to 1, where that can be told.
+    /// Share of it that is audio frames and their tags, 0 to 1, where that can be told.
     pub audio_share: Option<f64>,
     /// Share of its bytes that equal the one before, 0 to 1. Compressed sound has 0.004 by chance,
     /// silence nearly 1.

@@ -239,7 +239,8 @@ async fn copy(
     }
     let content = passing.finish();
     // A tag that fills the window is taken on trust; here is the whole file.
-    if content.audio_share == Some(0.0) && content.bytes > sniff::WINDOW as u64 {
+    let has_no_frame = content.audio_share.is_some() && content.duration_s.is_none();
+    if has_no_frame && content.bytes > sniff::WINDOW as u64 {
         let problem = "is no audio: a tag without a single frame behind it";
         return Err(transfer.failure(FailureClass::NotAudio, problem).into());
     }

@@ -1,6 +1,7 @@
 //! One download with everything it needs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,7 +9,9 @@ use podrun::domain::{AudioContainer, EpisodeId, Failure, FailureClass, FeedSlug,
 use podrun::fetch::{
     AudioSink, Content, Download, DownloadError, Downloader, FetchConfig, Progress,
 };
-use podrun::runtime::blob::{BlobError, BlobInfo, BlobStore, BlobWriter, MemoryBlobStore, PutMode};
+use podrun::runtime::blob::{
+    BlobError, BlobInfo, BlobStore, BlobWriter, MemoryBlobStore, PutMode, read_all,
+};
 use podrun::runtime::http::{
     HopGate, HttpClient, HttpConfig, Lookup, OpenGate, StallRule, SystemLookup,
 };
@@ -23,11 +26,12 @@ use crate::server::{RawServer, Step};
 const LOST_TRY: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
-struct Sink(MemoryBlobStore);
+struct Sink(MemoryBlobStore, Arc<AtomicUsize>);
 
 #[async_trait]
 impl AudioSink for Sink {
     async fn open(&self, container: AudioContainer) -> Result<Box<dyn BlobWriter>, BlobError> {
+        self.1.fetch_add(1, Ordering::SeqCst);
         let key = format!("audio.{}", container.extension());
         self.0.create(&key, PutMode::Create).await
     }
@@ -48,6 +52,8 @@ pub(crate) struct Bench {
     pub(crate) lease: Arc<dyn LeaseCheck>,
     pub(crate) cancel: CancellationToken,
     pub(crate) store: MemoryBlobStore,
+    /// How many objects were begun.
+    pub(crate) opened: Arc<AtomicUsize>,
 }
 
 impl Bench {
@@ -73,6 +79,7 @@ impl Bench {
             lease: Arc::new(AlwaysHeld),
             cancel: CancellationToken::new(),
             store: MemoryBlobStore::default(),
+            opened: Arc::default(),
         }
     }
 
@@ -103,7 +110,7 @@ impl Bench {
             cancel: &self.cancel,
             lease: &*self.lease,
         };
-        let sink = Sink(self.store.clone());
+        let sink = Sink(self.store.clone(), Arc::clone(&self.opened));
         let mut progress = Progress::new(&Ignore, &episode);
         let run = downloader.run(url, &sink, &mut progress);
         tokio::time::timeout(LOST_TRY, run)
@@ -119,6 +126,11 @@ impl Bench {
         };
         assert!(self.visible().await.is_empty(), "after {failure}");
         failure
+    }
+
+    /// What was stored, under the name of its kind.
+    pub(crate) async fn stored(&self, name: &str) -> bytes::Bytes {
+        read_all(&self.store, name, 1 << 24).await.unwrap()
     }
 
     pub(crate) async fn visible(&self) -> Vec<String> {

@@ -2,6 +2,10 @@
 
 // The attribute says to clippy that the helpers between the tests are tests too.
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
+mod audio;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod download;
@@ -12,6 +16,12 @@ mod guard;
 #[cfg(test)]
 mod redirects;
 #[cfg(test)]
+mod resume;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
+mod transcripts;
