@@ -87,6 +87,8 @@ pub(crate) struct TranscribeSettings {
     pub(crate) device: String,
     /// CTranslate2's name of the arithmetic.
     pub(crate) compute_type: String,
+    /// Take publishers' own transcripts where they have times and are whole.
+    pub(crate) reuse_transcripts: bool,
 }
 
 impl Default for TranscribeSettings {
@@ -98,6 +100,7 @@ impl Default for TranscribeSettings {
             threads: 0,
             device: "auto".to_owned(),
             compute_type: "default".to_owned(),
+            reuse_transcripts: false,
         }
     }
 }

@@ -158,9 +158,7 @@ async fn a_rendition_says_whether_the_next_one_may_differ() {
 
 #[tokio::test]
 async fn case_092_a_prefix_that_is_gone_is_left_out_only_where_that_is_wanted() {
-    let server = RawServer::start(|_, _| answer("200 OK", "", &mp3(10))).await;
     let mut bench = Bench::new();
-    bench.http.ports.push(server.port());
     bench.lookup = Arc::new(FakeLookup::default().with("media.example.com", &["127.0.0.1"]));
     let url = "http://chtbl.example/track/1/media.example.com/e.mp3";
     let failure = bench.fails(url).await;
