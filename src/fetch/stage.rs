@@ -190,6 +190,10 @@ impl FetchStage {
         }
         let mut meta = self.meta(episode, context, download);
         meta.publisher_transcript = transcript;
+        if let Some(odd) = meta.rendition.as_ref().filter(|r| !r.suspicious.is_empty()) {
+            let why = &odd.suspicious;
+            tracing::warn!(episode = %episode.id, ?why, "stored, but it may not be the episode");
+        }
         match self.raw.put_meta(&meta).await {
             Ok(()) => Ok(StageOutcome::Done {
                 amount: download.info.size,

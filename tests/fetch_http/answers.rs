@@ -281,7 +281,7 @@ async fn case_072_a_bot_walls_403_is_the_hosts_and_not_the_files() {
             (FailureClass::Blocked, 1),
             "{headers}"
         );
-        assert_eq!(met.said, "Blocked { status: 403 }");
+        assert_eq!(met.said, "Blocked { status: 403, retry_after: None }");
     }
     let expired = met(
         "403 Forbidden",

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::Utc;
 use reqwest::Response;
 use reqwest::header::{
-    ACCEPT, CONTENT_ENCODING, COOKIE, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    RANGE,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, COOKIE, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, RANGE,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,9 @@ pub struct Get {
     pub url: Url,
     /// `Accept`; some servers answer 406 without one.
     pub accept: &'static str,
-    /// More headers, sent on every hop, whoever it belongs to: validators, never credentials.
+    /// More headers, sent on every hop, whoever it belongs to: validators, never credentials. An
+    /// `Accept-Encoding` here replaces the client's `identity`; a body in one of its codings is handed
+    /// out as it came, for the caller to decode with its own bounds.
     pub headers: HeaderMap,
 }
 
@@ -53,6 +55,16 @@ impl Get {
             accept,
             headers: HeaderMap::new(),
         })
+    }
+
+    /// Whether a body in `coding` (in lower case) was asked for.
+    fn accepts_coding(&self, coding: &[u8]) -> bool {
+        // RFC 9110, section 8.4.1.3: the same coding by its old name.
+        let coding = coding.strip_prefix(b"x-").unwrap_or(coding);
+        let asked = self.headers.get_all(ACCEPT_ENCODING).iter();
+        asked
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(coding))
     }
 
     fn is_ranged(&self) -> bool {
@@ -135,8 +147,9 @@ pub async fn follow(
     loop {
         let pass = gate.enter(&url, cancel).await?;
         let cookies = chain.cookies(&url);
-        let (response, pass) = send(client, &request, &url, cookies, pass, cancel).await?;
+        let (response, mut pass) = send(client, &request, &url, cookies, pass, cancel).await?;
         let status = response.status().as_u16();
+        pass.answered(status).await;
         let shown = SafeUrl::new(&url);
         hops.push(Hop {
             url: shown.to_string(),
@@ -295,7 +308,11 @@ fn check(
         _ => return Err(classify::status(status, headers, Utc::now(), url)),
     }
     let coding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    Coding::parse(coding.unwrap_or_default())
+    let coding = coding.unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    if !coding.is_empty() && request.accepts_coding(&coding) {
+        return Ok(None);
+    }
+    Coding::parse(&coding)
         .or_else(|_| refuse("the body is compressed in a way that was not asked for"))
 }
 
@@ -319,7 +336,11 @@ async fn refusal(
             let problem = format!("{shown}: the host turns this client away ({status})");
             let failure =
                 Failure::new(FailureClass::Blocked, problem).with_retry_after(failure.retry_after);
-            return (failure, HopVerdict::Blocked { status });
+            let verdict = HopVerdict::Blocked {
+                status,
+                retry_after: failure.retry_after,
+            };
+            return (failure, verdict);
         }
     }
     let verdict = classify::verdict(status, &headers, Utc::now());
@@ -402,6 +423,21 @@ mod tests {
         assert_eq!(checked(304, "", false), Some(FailureClass::Protocol));
         assert_eq!(checked(304, "", true), None);
         assert_eq!(checked(410, "", false), Some(FailureClass::Gone));
+    }
+
+    #[test]
+    fn a_coding_that_was_asked_for_is_left_to_the_caller() {
+        let mut request = Get::try_new("https://a.example/", "*/*").unwrap();
+        let asked = HeaderValue::from_static("GZIP, br");
+        request.headers.insert(ACCEPT_ENCODING, asked);
+        let url = SafeUrl::new(&request.url);
+        let taken = ["gzip", "x-gzip", "br", "deflate", "zstd"].map(|coding| {
+            let headers =
+                HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]);
+            check(&request, 200, &headers, &url).ok()
+        });
+        let left = Some(None);
+        assert_eq!(taken, [left, left, left, Some(Some(Coding::Deflate)), None]);
     }
 
     #[test]
