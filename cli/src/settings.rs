@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use podrun::fetch::AdHosts;
 use podrun::politeness::HostLimits;
 use podrun::runtime::http::HttpConfig;
 use podrun::transcribe::options::TranscribeOptions;
@@ -49,6 +50,12 @@ pub(crate) struct FetchSettings {
     pub(crate) crawl_concurrency: u16,
     /// Largest episode, in MiB.
     pub(crate) max_episode_mib: u64,
+    /// How often one broken transfer is continued.
+    pub(crate) max_resumes: u32,
+    /// Leave out measuring services that are gone.
+    pub(crate) unwrap_dead_prefixes: bool,
+    /// What is known about hosts that insert advertisements.
+    pub(crate) ads: AdHosts,
 }
 
 impl Default for FetchSettings {
@@ -57,6 +64,9 @@ impl Default for FetchSettings {
             concurrency: 4,
             crawl_concurrency: 8,
             max_episode_mib: 4096,
+            max_resumes: 3,
+            unwrap_dead_prefixes: false,
+            ads: AdHosts::default(),
         }
     }
 }
@@ -77,6 +87,8 @@ pub(crate) struct TranscribeSettings {
     pub(crate) device: String,
     /// CTranslate2's name of the arithmetic.
     pub(crate) compute_type: String,
+    /// Take publishers' own transcripts where they have times and are whole.
+    pub(crate) reuse_transcripts: bool,
 }
 
 impl Default for TranscribeSettings {
@@ -88,6 +100,7 @@ impl Default for TranscribeSettings {
             threads: 0,
             device: "auto".to_owned(),
             compute_type: "default".to_owned(),
+            reuse_transcripts: false,
         }
     }
 }

@@ -9,7 +9,8 @@
 //!                                                   +--> waiting         |
 //!   acquire also takes: waiting once its time has come;  |               |
 //!                       leased once the lease ended  <---+               |
-//!   plan also reopens:  done (its product is gone), failed (by policy) <-+
+//!   plan also reopens:  done (its product is gone), failed (by policy; a <-+
+//!                       dead link once more after a day)
 //! ```
 //!
 //! Failure cases, and what makes each harmless:
@@ -23,11 +24,12 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Acquired, FailureNote, Lease, Record, Reopen, State, Subject, Transition};
-use crate::domain::{Disposition, OwnerId};
+use crate::domain::{Disposition, FailureClass, OwnerId};
 use crate::runtime::clock::later;
+use crate::runtime::retry::RetryPolicy;
 
 /// A subject nobody has touched.
 pub fn fresh(subject: Subject, now: DateTime<Utc>) -> Record {
@@ -47,7 +49,17 @@ pub fn fresh(subject: Subject, now: DateTime<Utc>) -> Record {
 pub fn plan(record: &Record, reopen: Reopen, now: DateTime<Utc>) -> Option<Record> {
     let reopened = match record.state {
         State::Done => true,
-        State::Failed => reopen == Reopen::AllFailed || !is_permanent(record.failure.as_ref()),
+        State::Failed if reopen == Reopen::AllFailed || !is_permanent(record.failure.as_ref()) => {
+            true
+        }
+        State::Failed if may_be_back(record, now) => {
+            return Some(Record {
+                token: record.token,
+                failures: RECHECKED,
+                ..fresh(record.subject.clone(), now)
+            });
+        }
+        State::Failed => false,
         State::Pending | State::Leased | State::Waiting => false,
     };
     // The token survives, so that a lease from before is still told apart.
@@ -55,6 +67,23 @@ pub fn plan(record: &Record, reopen: Reopen, now: DateTime<Utc>) -> Option<Recor
         token: record.token,
         ..fresh(record.subject.clone(), now)
     })
+}
+
+/// How long a dead link rests before it is looked at once more: publishers announce episodes hours
+/// before their file is there, and mend links when listeners complain.
+const RECHECK_AFTER: TimeDelta = TimeDelta::hours(24);
+
+/// Failures that a record under its second look begins with: all but one of those it may have, so that
+/// there is no third look.
+const RECHECKED: u32 = RetryPolicy::EPISODE.max_attempts - 1;
+
+/// Whether a dead link is due for its second and last look.
+fn may_be_back(record: &Record, now: DateTime<Utc>) -> bool {
+    let note = record.failure.as_ref();
+    let is_dead_link = note.is_some_and(|note| note.class == FailureClass::NotFound);
+    is_dead_link
+        && record.failures <= RECHECKED
+        && now.signed_duration_since(record.updated_at) >= RECHECK_AFTER
 }
 
 fn is_permanent(failure: Option<&FailureNote>) -> bool {

@@ -18,16 +18,21 @@ pub enum FailureClass {
     Gone,
     /// 401, 402, 403, 407: the publisher does not let us.
     Refused,
+    /// 403 with the marks of a bot wall or a rate limiter: the host turns this client away, not this
+    /// episode.
+    Blocked,
     /// Any other 4xx.
     ClientError,
     /// 429, or 503 with `Retry-After`.
     RateLimited,
-    /// 5xx.
+    /// 5xx, and 418, which fronts answer where they mean "not now".
     ServerError,
     /// No connection: refused, reset, unreachable.
     Connect,
-    /// The name does not resolve.
+    /// The name service does not answer, or fails.
     Dns,
+    /// The name service answers that there is no such name.
+    NoSuchHost,
     /// The certificate or the handshake is bad.
     Tls,
     /// Nothing, or too little, came for too long.
@@ -44,6 +49,10 @@ pub enum FailureClass {
     Empty,
     /// The body is a page, a playlist, a text: no audio.
     NotAudio,
+    /// The body is an HLS playlist, which names pieces of audio elsewhere.
+    UnsupportedHls,
+    /// The body is a live stream, which has no end.
+    LiveStream,
     /// The body is no feed, or one without a single episode.
     NotAFeed,
     /// Over the size or time cap.
@@ -76,10 +85,13 @@ impl FailureClass {
             Self::RateLimited => Disposition::HostWide,
             // Servers, networks and disks recover. An empty or cut body is mostly a cache that was
             // filling. A name that does not resolve may be the resolver's fault. An engine fails
-            // on memory pressure, a store on a full disk.
+            // on memory pressure, a store on a full disk. A bot wall opens again, and a zone that
+            // lost a name is mostly mended: both are worth the queue's few tries.
             Self::ServerError
             | Self::Connect
             | Self::Dns
+            | Self::NoSuchHost
+            | Self::Blocked
             | Self::Timeout
             | Self::Truncated
             | Self::Protocol
@@ -96,10 +108,29 @@ impl FailureClass {
             | Self::Redirect
             | Self::BadUrl
             | Self::NotAudio
+            | Self::UnsupportedHls
+            | Self::LiveStream
             | Self::NotAFeed
             | Self::TooLarge
             | Self::Undecodable
             | Self::BadMessage => Disposition::Permanent,
+        }
+    }
+
+    /// Whether the answer is worth asking for again within seconds. A bot wall and a missing name stay
+    /// for longer than that, and asking on only makes the wall higher.
+    pub fn may_pass_at_once(self) -> bool {
+        self.disposition() == Disposition::Transient
+            && !matches!(self, Self::Blocked | Self::NoSuchHost)
+    }
+
+    /// Whether an episode that ended so says something about its publisher and nothing about us: no
+    /// operator can mend a dead link, so success rates leave it out.
+    pub fn is_publisher_side(self) -> bool {
+        match self.disposition() {
+            Disposition::Permanent => self != Self::BadMessage,
+            Disposition::Transient => matches!(self, Self::Blocked | Self::NoSuchHost),
+            Disposition::HostWide => false,
         }
     }
 
@@ -110,6 +141,7 @@ impl FailureClass {
             404 => Self::NotFound,
             408 | 425 => Self::Timeout,
             410 | 451 => Self::Gone,
+            418 => Self::ServerError,
             429 => Self::RateLimited,
             400..=499 => Self::ClientError,
             500..=599 => Self::ServerError,
@@ -123,11 +155,13 @@ impl FailureClass {
             Self::NotFound => "not_found",
             Self::Gone => "gone",
             Self::Refused => "refused",
+            Self::Blocked => "blocked",
             Self::ClientError => "client_error",
             Self::RateLimited => "rate_limited",
             Self::ServerError => "server_error",
             Self::Connect => "connect",
             Self::Dns => "dns",
+            Self::NoSuchHost => "no_such_host",
             Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::Truncated => "truncated",
@@ -136,6 +170,8 @@ impl FailureClass {
             Self::BadUrl => "bad_url",
             Self::Empty => "empty",
             Self::NotAudio => "not_audio",
+            Self::UnsupportedHls => "unsupported_hls",
+            Self::LiveStream => "live_stream",
             Self::NotAFeed => "not_a_feed",
             Self::TooLarge => "too_large",
             Self::Undecodable => "undecodable",
@@ -188,8 +224,15 @@ mod tests {
 
     #[test]
     fn stored_name_and_shown_name_are_one() {
-        for status in [400, 401, 404, 408, 410, 429, 500, 599, 700] {
-            let class = FailureClass::from_status(status);
+        let by_status =
+            [400, 401, 404, 408, 410, 429, 500, 599, 700].map(FailureClass::from_status);
+        let others = [
+            FailureClass::Blocked,
+            FailureClass::NoSuchHost,
+            FailureClass::LiveStream,
+            FailureClass::UnsupportedHls,
+        ];
+        for class in by_status.into_iter().chain(others) {
             let stored = serde_json::to_value(class).unwrap();
             assert_eq!(stored, class.as_str());
         }

@@ -5,6 +5,7 @@
 //! ```text
 //! raw/    <feed_slug>/<guid>/audio/episode.mp3        true extension where it is not MP3
 //!         <feed_slug>/<guid>/meta/meta.json
+//!         <feed_slug>/<guid>/transcripts/publisher.vtt   true extension; where the feed offers one
 //! stage/  <feed_slug>/<guid>/transcripts/transcript.json, transcript.vtt
 //!         <feed_slug>/<guid>/segments/segments.json   one JSON object a line
 //!         <feed_slug>/<guid>/kpis/kpis.json
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use super::episode::AudioContainer;
 use super::ids::{ContentDigest, EpisodeId, FeedSlug, Guid};
+use super::publisher::TranscriptFormat;
 
 /// A guid as one path segment.
 ///
@@ -99,6 +101,8 @@ pub fn feed_prefix(feed: &FeedSlug) -> String {
 pub enum RawKey<'a> {
     /// The audio as received.
     Audio(&'a EpisodeId, AudioContainer),
+    /// The publisher's own transcript as received.
+    PublisherTranscript(&'a EpisodeId, TranscriptFormat),
     /// What is known about it; its existence says that the audio is complete.
     Meta(&'a EpisodeId),
 }
@@ -111,6 +115,7 @@ impl RawKey<'_> {
     pub fn content_type(&self) -> &'static str {
         match self {
             Self::Audio(_, container) => container.content_type(),
+            Self::PublisherTranscript(_, format) => format.content_type(),
             Self::Meta(_) => "application/json",
         }
     }
@@ -124,6 +129,12 @@ impl fmt::Display for RawKey<'_> {
                 "{}/audio/episode.{}",
                 episode_prefix(episode),
                 container.extension()
+            ),
+            Self::PublisherTranscript(episode, format) => write!(
+                formatter,
+                "{}/transcripts/publisher.{}",
+                episode_prefix(episode),
+                format.extension()
             ),
             Self::Meta(episode) => {
                 write!(
@@ -310,6 +321,8 @@ mod tests {
         let audio = RawKey::Audio(&id, AudioContainer::Mp4).to_string();
         assert_eq!(audio, "20vc/d5d8/audio/episode.m4a");
         assert_eq!(RawKey::Meta(&id).to_string(), "20vc/d5d8/meta/meta.json");
+        let publisher = RawKey::PublisherTranscript(&id, TranscriptFormat::Vtt).to_string();
+        assert_eq!(publisher, "20vc/d5d8/transcripts/publisher.vtt");
         let keys = [
             StageKey::Transcript(&id),
             StageKey::Vtt(&id),

@@ -5,6 +5,8 @@ pub mod failure;
 pub mod ids;
 pub mod job;
 pub mod key;
+pub mod publisher;
+pub mod rendition;
 pub mod transcript;
 
 pub use episode::{AudioContainer, Enclosure, Episode, TranscriptLink};
@@ -12,4 +14,6 @@ pub use failure::{Disposition, Failure, FailureClass};
 pub use ids::{ContentDigest, EpisodeId, FeedSlug, Guid, InvalidId, OwnerId};
 pub use job::{FetchJob, Job, StageName, TranscribeJob};
 pub use key::{FeedCopyKey, GuidSegment, IdentityKey, ManifestKey, RawKey, StageKey};
+pub use publisher::{PublisherTranscript, TranscriptFormat};
+pub use rendition::{AdSign, Rendition, Suspicion};
 pub use transcript::{Segment, Transcript, Word};

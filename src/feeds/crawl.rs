@@ -98,16 +98,21 @@ fn hint(class: FailureClass) -> &'static str {
         FailureClass::NotFound | FailureClass::Gone => {
             "look up the show's present feed address and correct its url in the catalog"
         }
-        FailureClass::Refused | FailureClass::ClientError => {
+        FailureClass::Refused | FailureClass::Blocked | FailureClass::ClientError => {
             "the host turns this client away; ask the publisher, or remove the feed from the catalog"
         }
         FailureClass::RateLimited => "the host asks for patience; run again later",
-        FailureClass::Dns => "check the host name in the catalog; if it is right, run again later",
+        FailureClass::Dns | FailureClass::NoSuchHost => {
+            "check the host name in the catalog; if it is right, run again later"
+        }
         FailureClass::Tls => {
             "the host's certificate is bad; check the url, or wait until it is mended"
         }
         FailureClass::BadUrl | FailureClass::Redirect => "correct the url in the catalog",
-        FailureClass::NotAFeed | FailureClass::NotAudio => {
+        FailureClass::NotAFeed
+        | FailureClass::NotAudio
+        | FailureClass::UnsupportedHls
+        | FailureClass::LiveStream => {
             "check that the url is that of the podcast's feed, not of its web page or blog"
         }
         FailureClass::TooLarge => {

@@ -79,6 +79,23 @@ pub fn file_key(url: &str) -> String {
     key.unwrap_or_else(|| url.to_owned())
 }
 
+/// The address of the innermost host, without the measuring services in front of it, or `None` where
+/// there are none. What the innermost host answers may still differ from what the chain leads to.
+pub fn without_prefixes(url: &Url) -> Option<Url> {
+    let (host, path) = unwrapped(url)?;
+    if url.path() == path {
+        return None;
+    }
+    let mut bare = url.clone();
+    bare.set_path(path);
+    bare.set_host(Some(&host)).ok()?;
+    // Ports and credentials are those of the outermost host.
+    bare.set_port(None).ok()?;
+    bare.set_username("").ok()?;
+    bare.set_password(None).ok()?;
+    Some(bare)
+}
+
 /// The innermost host and the path on it.
 fn unwrapped(url: &Url) -> Option<(String, &str)> {
     let path = url.path();
@@ -154,6 +171,17 @@ mod tests {
             host("https://a.libsyn.com/secure/show/ep1.final.mp3"),
             "a.libsyn.com"
         );
+    }
+
+    #[test]
+    fn prefixes_are_taken_off_whole() {
+        let bare = |text: &str| without_prefixes(&url(text)).map(|url| url.to_string());
+        assert_eq!(
+            bare("https://me:pw@chtbl.com:8443/track/1/pdst.fm/e/traffic.megaphone.fm/X.mp3?a=b")
+                .as_deref(),
+            Some("https://traffic.megaphone.fm/X.mp3?a=b")
+        );
+        assert_eq!(bare("https://traffic.megaphone.fm/X.mp3"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ads::AdHosts;
 use crate::runtime::http::config::seconds;
 
 /// Caps of one download. They end what would never end: a live stream behind an episode's URL.
@@ -15,6 +16,15 @@ pub struct FetchConfig {
     /// Most time for one body, from the answer to its last byte.
     #[serde(rename = "max_duration_s", with = "seconds")]
     pub max_duration: Duration,
+    /// How often one broken transfer is continued where it broke.
+    pub max_resumes: u32,
+    /// What is known about hosts that insert advertisements.
+    pub ads: AdHosts,
+    /// Whether a measuring service whose name is gone is left out where the address shows what is
+    /// behind it. Off: publishers are paid by what those services count.
+    pub unwrap_dead_prefixes: bool,
+    /// Most bytes of a publisher's transcript.
+    pub max_transcript_bytes: usize,
 }
 
 impl Default for FetchConfig {
@@ -22,6 +32,10 @@ impl Default for FetchConfig {
         Self {
             max_bytes: 4 << 30,
             max_duration: Duration::from_secs(2 * 3600),
+            max_resumes: 3,
+            ads: AdHosts::default(),
+            unwrap_dead_prefixes: false,
+            max_transcript_bytes: 16 << 20,
         }
     }
 }

@@ -4,31 +4,35 @@
 //! follow redirects -> first 64 KiB -> sniff -> open the writer -> blocks: hash, write -> lease -> finish
 //! ```
 //!
-//! Memory is one window, one block and what the writer holds, however long the episode is.
+//! Memory is one window, one block and what the writer holds, however long the episode is. A transfer
+//! that breaks is continued within the same attempt where that is safe; across attempts and processes
+//! nothing is kept, and the next one begins anew.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::config::FetchConfig;
+use super::digest::{Content, Passing};
 use super::progress::Progress;
 use super::sniff::{self, sniff};
-use crate::domain::{AudioContainer, ContentDigest, Disposition, Failure, FailureClass};
+use super::transfer::Transfer;
+use crate::domain::{AudioContainer, Failure, FailureClass};
+use crate::feeds::media_url::without_prefixes;
 use crate::runtime::blob::{BlobError, BlobInfo, BlobWriter};
 use crate::runtime::http::header::HeaderMap;
-use crate::runtime::http::{Answer, Get, Hop, HopGate, HttpClient, SafeUrl, follow};
+use crate::runtime::http::{Get, Hop, HopGate, HttpClient, follow};
 use crate::runtime::retry::RetryPolicy;
 use crate::runtime::worker::LeaseCheck;
 
 /// Any audio, then anything: some servers answer 406 to a narrower wish, and the bytes decide anyway.
 const ACCEPT: &str = "audio/*, */*;q=0.9";
 
-/// Bytes hashed and written at once. SHA-256 takes about 0.2 ms for them, short enough to stay on the
+/// Bytes hashed and written at once. SHA-256 and the CRC take about 0.2 ms for them, short enough to stay on the
 /// async runtime, and a store that hands each write to another thread does so a few hundred times an
 /// episode instead of thousands.
 const BLOCK: usize = 256 * 1024;
@@ -38,6 +42,10 @@ const BLOCK: usize = 256 * 1024;
 pub trait AudioSink: Debug + Send + Sync {
     /// Opens the object for audio of this kind.
     async fn open(&self, container: AudioContainer) -> Result<Box<dyn BlobWriter>, BlobError>;
+
+    /// The visible object of this kind, if its bytes are those of `content`. Asked when making it
+    /// visible failed: the store may have done it and lost its answer.
+    async fn find(&self, container: AudioContainer, content: &Content) -> Option<BlobInfo>;
 }
 
 /// What every download works with.
@@ -64,8 +72,12 @@ pub struct Download {
     pub info: BlobInfo,
     /// Its kind.
     pub container: AudioContainer,
-    /// Its hash.
-    pub sha256: ContentDigest,
+    /// What it is made of.
+    pub content: Content,
+    /// The coding that the host put on it unasked.
+    pub coding: Option<&'static str>,
+    /// How often the transfer was continued after it broke.
+    pub resumes: u32,
     /// The requests that led to it.
     pub hops: Vec<Hop>,
     /// What the answer's headers say of it.
@@ -89,8 +101,7 @@ pub enum DownloadError {
 }
 
 impl Downloader<'_> {
-    /// Fetches `url` into `sink`. Transient failures are tried again on the spot, from the start: a
-    /// range of a file with inserted advertisements may belong to another file. Whatever it returns
+    /// Fetches `url` into `sink`. Transient failures are tried again on the spot. Whatever it returns
     /// but success, nothing is visible in the store.
     pub async fn run(
         &self,
@@ -98,7 +109,7 @@ impl Downloader<'_> {
         sink: &dyn AudioSink,
         progress: &mut Progress<'_>,
     ) -> Result<Download, DownloadError> {
-        let request = Get::try_new(url, ACCEPT)?;
+        let mut request = Get::try_new(url, ACCEPT)?;
         let mut failures = 0;
         loop {
             let failure = match self.attempt(&request, sink, progress).await {
@@ -106,6 +117,11 @@ impl Downloader<'_> {
                 Err(DownloadError::Failed(failure)) => failure,
                 done_or_worse => return done_or_worse,
             };
+            if let Some(bare) = self.unwrapped(&request, &failure) {
+                // Once: what is left has no prefix any more.
+                request.url = bare;
+                continue;
+            }
             failures += 1;
             match self.next_try(&failure, failures) {
                 Some(delay) => self.sleep(delay).await?,
@@ -115,10 +131,26 @@ impl Downloader<'_> {
     }
 
     fn next_try(&self, failure: &Failure, failures: u32) -> Option<Duration> {
-        let is_transient = failure.class.disposition() == Disposition::Transient;
         // A server that names a time is not asked before; the queue waits better than a worker.
-        let may_try = is_transient && failure.retry_after.is_none();
+        let may_try = failure.class.may_pass_at_once() && failure.retry_after.is_none();
         may_try.then(|| self.retry.jittered(failures)).flatten()
+    }
+
+    /// The address behind measuring services, one of which is gone.
+    fn unwrapped(&self, request: &Get, failure: &Failure) -> Option<Url> {
+        let is_gone = failure.class == FailureClass::NoSuchHost;
+        if is_gone && self.config.unwrap_dead_prefixes {
+            without_prefixes(&request.url)
+        } else {
+            None
+        }
+    }
+
+    /// Waits before a broken transfer is continued for the n-th time; ends early when cancelled.
+    pub(super) async fn pause(&self, nth: u32) {
+        let delay = self.retry.jittered(nth).unwrap_or(self.retry.cap);
+        // A cancelled request fails right after this.
+        let _ = self.sleep(delay).await;
     }
 
     async fn sleep(&self, delay: Duration) -> Result<(), DownloadError> {
@@ -136,30 +168,21 @@ impl Downloader<'_> {
         progress: &mut Progress<'_>,
     ) -> Result<Download, DownloadError> {
         let answer = follow(self.client, request.clone(), self.gate, self.cancel).await?;
-        let url = SafeUrl::new(&answer.final_url);
         progress.begin(answer.body.expected());
-        let mut transfer = Transfer {
-            answer,
-            url,
-            limit: self.config.max_bytes,
-            // From here on: waiting for the host's turn is nothing that the file did.
-            deadline: Instant::now() + self.config.max_duration,
-            max_duration: self.config.max_duration,
-        };
+        let mut transfer = Transfer::new(self, request, answer);
         let stored = self.store(&mut transfer, sink, progress).await;
-        // The pass goes back whatever happened; after the body's end this does nothing.
-        transfer.answer.body.close().await;
+        transfer.close().await;
         progress.end();
         stored
     }
 
     async fn store(
         &self,
-        transfer: &mut Transfer,
+        transfer: &mut Transfer<'_>,
         sink: &dyn AudioSink,
         progress: &mut Progress<'_>,
     ) -> Result<Download, DownloadError> {
-        transfer.check_length()?;
+        transfer.check_headers()?;
         let head = transfer.block(sniff::WINDOW, progress).await?;
         if head.is_empty() {
             return Err(transfer
@@ -167,95 +190,59 @@ impl Downloader<'_> {
                 .into());
         }
         let container = sniff(&head).map_err(|problem| {
-            transfer.failure(FailureClass::NotAudio, &format!("is no audio: {problem}"))
+            let class = match problem.looks_like {
+                sniff::HLS => FailureClass::UnsupportedHls,
+                _ => FailureClass::NotAudio,
+            };
+            transfer.failure(class, &format!("is no audio: {problem}"))
         })?;
         let mut writer = sink.open(container).await?;
-        let written = copy(transfer, head, &mut *writer, progress).await;
-        let sha256 = match written {
-            Ok(hasher) if self.lease.still_held().await => ContentDigest::from_hasher(hasher),
+        let written = copy(transfer, head, container, &mut *writer, progress).await;
+        let content = match written {
+            Ok(content) if self.lease.still_held().await => content,
             not_ours => {
                 writer.abort().await?;
                 return Err(not_ours.err().unwrap_or(DownloadError::Interrupted));
             }
         };
+        let info = match writer.finish().await {
+            Ok(info) => info,
+            Err(error) => sink.find(container, &content).await.ok_or(error)?,
+        };
         Ok(Download {
-            info: writer.finish().await?,
+            info,
             container,
-            sha256,
-            hops: transfer.answer.hops.clone(),
-            headers: transfer.answer.headers.clone(),
-            final_url: transfer.url.to_string(),
+            content,
+            coding: transfer.coding(),
+            resumes: transfer.resumes(),
+            hops: transfer.hops().to_vec(),
+            headers: transfer.headers().clone(),
+            final_url: transfer.url().to_string(),
         })
     }
 }
 
-/// Hashes and writes block by block until the body's end.
+/// Hashes and writes block by block until the file's end.
 async fn copy(
-    transfer: &mut Transfer,
+    transfer: &mut Transfer<'_>,
     head: Bytes,
+    container: AudioContainer,
     writer: &mut dyn BlobWriter,
     progress: &mut Progress<'_>,
-) -> Result<Sha256, DownloadError> {
-    let mut hasher = Sha256::new();
+) -> Result<Content, DownloadError> {
+    let mut passing = Passing::new(container);
     let mut block = head;
     while !block.is_empty() {
-        hasher.update(&block);
+        passing.push(&block);
         writer.write(block).await?;
         block = transfer.block(BLOCK, progress).await?;
     }
-    Ok(hasher)
-}
-
-/// A body with its caps.
-struct Transfer {
-    answer: Answer,
-    url: SafeUrl,
-    limit: u64,
-    deadline: Instant,
-    max_duration: Duration,
-}
-
-impl Transfer {
-    fn failure(&self, class: FailureClass, problem: &str) -> Failure {
-        Failure::new(class, format!("{}: {problem}", self.url))
+    let content = passing.finish();
+    // A tag that fills the window is taken on trust; here is the whole file.
+    let has_no_frame = content.audio_share.is_some() && content.duration_s.is_none();
+    if has_no_frame && content.bytes > sniff::WINDOW as u64 {
+        let problem = "is no audio: a tag without a single frame behind it";
+        return Err(transfer.failure(FailureClass::NotAudio, problem).into());
     }
-
-    fn check_length(&self) -> Result<(), Failure> {
-        match self.answer.body.expected() {
-            Some(length) if length > self.limit => Err(self.too_large(length)),
-            _ => Ok(()),
-        }
-    }
-
-    fn too_large(&self, length: u64) -> Failure {
-        let problem = format!("{length} bytes are over the cap of {} bytes", self.limit);
-        self.failure(FailureClass::TooLarge, &problem)
-    }
-
-    /// At least `wanted` bytes, fewer only at the body's end; none after it. More by at most what the
-    /// connection's buffer held.
-    async fn block(
-        &mut self,
-        wanted: usize,
-        progress: &mut Progress<'_>,
-    ) -> Result<Bytes, Failure> {
-        let mut block = BytesMut::new();
-        while block.len() < wanted {
-            if Instant::now() >= self.deadline {
-                let problem = format!("not finished within {:?}", self.max_duration);
-                return Err(self.failure(FailureClass::TooLarge, &problem));
-            }
-            let Some(bytes) = self.answer.body.next().await? else {
-                break;
-            };
-            let received = self.answer.body.received();
-            progress.received(received);
-            if received > self.limit {
-                return Err(self.too_large(received));
-            }
-            block.reserve(wanted.saturating_sub(block.len()).max(bytes.len()));
-            block.extend_from_slice(&bytes);
-        }
-        Ok(block.freeze())
-    }
+    Ok(content)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Disposition, EpisodeId, StageName};
+use crate::domain::{Disposition, EpisodeId, Failure, StageName};
 use crate::runtime::clock::Clock;
 use crate::runtime::retry::RetryPolicy;
 use crate::runtime::telemetry::{Datum, Metrics, Unit, metric};
@@ -55,45 +55,77 @@ impl Measure {
             self.record(metric::AVG_DOWNLOAD_MB, phase(), megabytes, Unit::Megabytes)
                 .await;
         }
-        if let Some(success) = success(outcome, failures) {
-            let feed = ("feed_slug", episode.feed_slug.to_string());
-            self.record(metric::DOWNLOAD_SUCCESS_RATE, feed, success, Unit::None)
-                .await;
+        let feed = ("feed_slug", episode.feed_slug.to_string());
+        match fate(outcome, failures) {
+            Fate::Open => {}
+            Fate::Stored => self.success(feed, 1.0).await,
+            Fate::GivenUp => self.success(feed, 0.0).await,
+            Fate::Publisher => {
+                self.record(metric::PUBLISHER_FAILURES, feed, 1.0, Unit::Count)
+                    .await;
+            }
         }
+    }
+
+    async fn success(&self, feed: (&'static str, String), value: f64) {
+        self.record(metric::DOWNLOAD_SUCCESS_RATE, feed, value, Unit::None)
+            .await;
     }
 }
 
-/// What an outcome adds to the success rate. An episode counts once, when its fate is known: failures
-/// that will be tried again do not count yet, and publishers' permanent ones never do.
-fn success(outcome: &StageOutcome, failures: u32) -> Option<f64> {
+/// What became of an episode, for the success rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Not known yet, or told before.
+    Open,
+    Stored,
+    /// Every try failed, and the publisher is not to blame.
+    GivenUp,
+    /// The publisher has it no more, or not for us.
+    Publisher,
+}
+
+/// An episode counts once, when its fate is known: failures that will be tried again do not count
+/// yet.
+fn fate(outcome: &StageOutcome, failures: u32) -> Fate {
     match outcome {
-        StageOutcome::Done { .. } => Some(1.0),
-        StageOutcome::Failed(failure) => {
-            let is_transient = failure.class.disposition() == Disposition::Transient;
-            let is_last = failures + 1 >= RetryPolicy::EPISODE.max_attempts;
-            (is_transient && is_last).then_some(0.0)
-        }
-        StageOutcome::AlreadyDone | StageOutcome::Interrupted => None,
+        StageOutcome::Done { .. } => Fate::Stored,
+        StageOutcome::AlreadyDone | StageOutcome::Interrupted => Fate::Open,
+        StageOutcome::Failed(failure) if !is_last(failure, failures) => Fate::Open,
+        StageOutcome::Failed(failure) if failure.class.is_publisher_side() => Fate::Publisher,
+        StageOutcome::Failed(_) => Fate::GivenUp,
+    }
+}
+
+/// Whether the queue will not bring the episode back after this failure.
+fn is_last(failure: &Failure, failures: u32) -> bool {
+    match failure.class.disposition() {
+        Disposition::Permanent => true,
+        Disposition::Transient => failures + 1 >= RetryPolicy::EPISODE.max_attempts,
+        Disposition::HostWide => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Failure, FailureClass};
+    use crate::domain::FailureClass;
 
     #[test]
-    fn an_episode_counts_once_and_a_dead_link_never() {
-        let failed = |class| StageOutcome::Failed(Failure::new(class, "x"));
-        assert_eq!(success(&StageOutcome::Done { amount: 1 }, 2), Some(1.0));
-        assert_eq!(success(&StageOutcome::AlreadyDone, 0), None);
-        let cut = failed(FailureClass::Truncated);
-        assert_eq!(success(&cut, 0), None);
-        assert_eq!(
-            success(&cut, RetryPolicy::EPISODE.max_attempts - 1),
-            Some(0.0)
-        );
-        assert_eq!(success(&failed(FailureClass::NotFound), 2), None);
-        assert_eq!(success(&failed(FailureClass::RateLimited), 2), None);
+    fn an_episode_counts_once_and_a_dead_link_apart() {
+        const LAST: u32 = RetryPolicy::EPISODE.max_attempts - 1;
+        let failed = |class, failures| {
+            let outcome = StageOutcome::Failed(Failure::new(class, "x"));
+            fate(&outcome, failures)
+        };
+        assert_eq!(fate(&StageOutcome::Done { amount: 1 }, 2), Fate::Stored);
+        assert_eq!(fate(&StageOutcome::AlreadyDone, 0), Fate::Open);
+        assert_eq!(fate(&StageOutcome::Interrupted, LAST), Fate::Open);
+        assert_eq!(failed(FailureClass::Truncated, 0), Fate::Open);
+        assert_eq!(failed(FailureClass::Truncated, LAST), Fate::GivenUp);
+        assert_eq!(failed(FailureClass::NotFound, 0), Fate::Publisher);
+        assert_eq!(failed(FailureClass::Blocked, 0), Fate::Open);
+        assert_eq!(failed(FailureClass::Blocked, LAST), Fate::Publisher);
+        assert_eq!(failed(FailureClass::RateLimited, LAST), Fate::Open);
     }
 }

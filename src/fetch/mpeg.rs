@@ -6,7 +6,7 @@
 use crate::domain::AudioContainer;
 
 /// Bytes of a header that this module looks at.
-const HEADER_LEN: usize = 7;
+pub(super) const HEADER_LEN: usize = 7;
 
 /// What one frame header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub(super) struct FrameHeader {
     kind: (u8, u8, u8),
     /// From this header to the next, in bytes.
     length: usize,
+    /// Samples of one channel in the frame.
+    samples: u32,
+    /// Samples of one channel a second.
+    sampling_rate: u32,
 }
 
 /// Bit rates in kbit/s by index 1 to 14.
@@ -33,6 +37,12 @@ const V2_LAYER_1: BitRates = [
     32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256,
 ];
 const V2_LAYER_2_3: BitRates = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
+
+/// Sampling rates of ADTS by index.
+const ADTS_RATES: [u32; 13] = [
+    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
+    7_350,
+];
 
 impl FrameHeader {
     /// Reads the header at the start of `bytes`, where there is one.
@@ -72,10 +82,17 @@ impl FrameHeader {
             (1, 0 | 2) => 72 * bit_rate / sampling_rate + padding,
             _ => 144 * bit_rate / sampling_rate + padding,
         };
+        let samples = match (layer, version) {
+            (3, _) => 384,
+            (1, 0 | 2) => 576,
+            _ => 1152,
+        };
         Some(Self {
             container: AudioContainer::Mp3,
             kind: (version, layer, rate_index),
             length: length as usize,
+            samples,
+            sampling_rate,
         })
     }
 
@@ -86,11 +103,29 @@ impl FrameHeader {
         let length = (usize::from(header[3] & 3) << 11)
             | (usize::from(header[4]) << 3)
             | usize::from(header[5] >> 5);
-        (is_sync && rate_index < 13 && length > HEADER_LEN).then_some(Self {
+        let sampling_rate = *ADTS_RATES.get(usize::from(rate_index))?;
+        (is_sync && length > HEADER_LEN).then_some(Self {
             container: AudioContainer::Aac,
             kind: (header[1] & 0xf8, header[2] >> 6, rate_index),
             length,
+            samples: 1024 * (u32::from(header[6] & 3) + 1),
+            sampling_rate,
         })
+    }
+
+    /// Bytes from this header to the next.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// How long it sounds.
+    pub(super) fn seconds(&self) -> f64 {
+        f64::from(self.samples) / f64::from(self.sampling_rate)
+    }
+
+    /// Whether the other frame is of the same stream.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.container, self.kind) == (other.container, other.kind)
     }
 }
 

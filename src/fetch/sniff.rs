@@ -17,6 +17,9 @@ pub struct NotAudio {
     pub looks_like: &'static str,
 }
 
+/// What [`NotAudio::looks_like`] says of a playlist for HTTP Live Streaming.
+pub const HLS: &str = "an HLS playlist";
+
 /// Names the container that `head` begins: the file's first [`WINDOW`] bytes, or all of a shorter
 /// file.
 ///
@@ -125,6 +128,7 @@ fn text(head: &[u8]) -> Option<&'static str> {
         json if json.starts_with('{') || json.starts_with('[') && json.contains('"') => {
             "a JSON document"
         }
+        list if list.starts_with("#extm3u") && list.contains("#ext-x-") => HLS,
         list if list.starts_with("#extm3u") => "an M3U playlist",
         list if list.starts_with("[playlist]") => "a PLS playlist",
         _ => "plain text",
@@ -152,7 +156,8 @@ fn resync(head: &[u8]) -> Option<AudioContainer> {
     })
 }
 
-const ID3_HEADER: usize = 10;
+/// Bytes of a tag's own header.
+pub(super) const ID3_HEADER: usize = 10;
 
 /// The container behind an ID3v2 tag (id3.org, *ID3 tag version 2.4.0*, section 3).
 fn behind_id3(head: &[u8]) -> Result<AudioContainer, NotAudio> {
@@ -184,7 +189,7 @@ fn behind_id3(head: &[u8]) -> Result<AudioContainer, NotAudio> {
 }
 
 /// Where the tag says that it ends, or `None` where its header is none.
-fn id3_end(head: &[u8]) -> Option<usize> {
+pub(super) fn id3_end(head: &[u8]) -> Option<usize> {
     let header: &[u8; ID3_HEADER] = head.first_chunk()?;
     let [_, _, _, major, revision, flags, size @ ..] = header;
     let is_valid =
@@ -282,7 +287,8 @@ mod tests {
             (b"\xff\xfe<\0h\0t\0m\0l\0", "a page in UTF-16"),
             (b"{\"error\":\"gone\"}", "a JSON document"),
             (b"[{\"error\":\"gone\"}]", "a JSON document"),
-            (b"#EXTM3U\n#EXT-X-VERSION:3", "an M3U playlist"),
+            (b"#EXTM3U\n#EXT-X-VERSION:3", HLS),
+            (b"#EXTM3U\nhttps://a.example/1.mp3", "an M3U playlist"),
             (b"[playlist]\nFile1=http://a", "a PLS playlist"),
             (b"Not found", "plain text"),
             (long_text.as_bytes(), "plain text"),

@@ -5,24 +5,31 @@
 //! audio without it? -> an earlier worker died between its two writes: fetch again, replace it
 //! download          -> audio visible
 //! other containers' audio from earlier tries is removed
+//! the publisher's transcript, where there is one: an extra, whose failure is a warning
 //! meta.json         -> create only, the last write: its existence says that the audio is complete
 //! ```
 
 use std::sync::Arc;
 
-use crate::runtime::http::header::{AsHeaderName, CONTENT_TYPE, ETAG, HeaderMap, LAST_MODIFIED};
 use async_trait::async_trait;
 
 use super::config::FetchConfig;
+use super::digest::Content;
 use super::download::{AudioSink, Download, DownloadError, Downloader};
 use super::measure::Measure;
 use super::metered::MeteredGate;
 use super::progress::Progress;
-use crate::domain::{AudioContainer, Episode, EpisodeId, Failure, FailureClass, FetchJob, RawKey};
+use super::rendition;
+use super::transcript::TranscriptFetcher;
+use crate::domain::{
+    AudioContainer, ContentDigest, Episode, EpisodeId, Failure, FailureClass, FetchJob,
+    PublisherTranscript, RawKey,
+};
 use crate::raw::{AudioMeta, EpisodeMeta, RawError, RawStore, RedirectHop};
 use crate::runtime::blob::{BlobError, BlobErrorKind, BlobInfo, BlobWriter, PutMode};
 use crate::runtime::clock::Clock;
-use crate::runtime::http::{HopGate, HttpClient};
+use crate::runtime::http::header::{AsHeaderName, CONTENT_TYPE, ETAG, HeaderMap, LAST_MODIFIED};
+use crate::runtime::http::{HopGate, HttpClient, SafeUrl};
 use crate::runtime::retry::RetryPolicy;
 use crate::runtime::telemetry::{Metrics, Observer};
 use crate::runtime::worker::{FatalError, Stage, StageOutcome, WorkContext};
@@ -95,7 +102,52 @@ impl FetchStage {
                 self.raw.delete_audio(&episode.id, container).await?;
             }
         }
-        self.publish(episode, context, &download).await
+        let transcript = self.transcript(episode, context).await;
+        self.publish(episode, context, &download, transcript).await
+    }
+
+    /// The publisher's transcript, stored; `None` where there is none to be had.
+    async fn transcript(
+        &self,
+        episode: &Episode,
+        context: &WorkContext,
+    ) -> Option<PublisherTranscript> {
+        let gate = self.gate();
+        let fetcher = TranscriptFetcher {
+            client: &self.client,
+            gate: &gate,
+            max_bytes: self.config.max_transcript_bytes,
+            cancel: &context.cancel,
+        };
+        let found = fetcher.best(&episode.transcripts).await?;
+        let (bytes, sha256) = (found.bytes.len() as u64, ContentDigest::of(&found.bytes));
+        let stored = self
+            .raw
+            .put_publisher_transcript(&episode.id, found.format, found.bytes)
+            .await;
+        let key = match stored {
+            Ok(key) => key,
+            Err(error) => {
+                tracing::warn!(%error, "the publisher's transcript is not stored");
+                return None;
+            }
+        };
+        Some(PublisherTranscript {
+            key,
+            format: found.format,
+            bytes,
+            sha256,
+            language: found.link.language.clone(),
+            url: SafeUrl::from_text(&found.link.url).to_string(),
+            fetched_at: self.clock.now(),
+        })
+    }
+
+    fn gate(&self) -> MeteredGate {
+        MeteredGate {
+            inner: Arc::clone(&self.gate),
+            measure: self.measure(),
+        }
     }
 
     async fn download(
@@ -105,10 +157,7 @@ impl FetchStage {
         left_over: &[(AudioContainer, BlobInfo)],
         progress: &mut Progress<'_>,
     ) -> Result<Download, DownloadError> {
-        let gate = MeteredGate {
-            inner: Arc::clone(&self.gate),
-            measure: self.measure(),
-        };
+        let gate = self.gate();
         let downloader = Downloader {
             client: &self.client,
             gate: &gate,
@@ -134,15 +183,18 @@ impl FetchStage {
         episode: &Episode,
         context: &WorkContext,
         download: &Download,
+        transcript: Option<PublisherTranscript>,
     ) -> Result<StageOutcome, Stop> {
         if !context.lease.still_held().await {
             return Ok(StageOutcome::Interrupted);
         }
-        match self
-            .raw
-            .put_meta(&self.meta(episode, context, download))
-            .await
-        {
+        let mut meta = self.meta(episode, context, download);
+        meta.publisher_transcript = transcript;
+        if let Some(odd) = meta.rendition.as_ref().filter(|r| !r.suspicious.is_empty()) {
+            let why = &odd.suspicious;
+            tracing::warn!(episode = %episode.id, ?why, "stored, but it may not be the episode");
+        }
+        match self.raw.put_meta(&meta).await {
             Ok(()) => Ok(StageOutcome::Done {
                 amount: download.info.size,
             }),
@@ -169,6 +221,7 @@ impl FetchStage {
             url: hop.url.clone(),
             status: hop.status,
         });
+        let fetched_at = self.clock.now();
         EpisodeMeta {
             schema_version: EpisodeMeta::SCHEMA_VERSION,
             feed_slug: episode.id.feed_slug.clone(),
@@ -180,13 +233,20 @@ impl FetchStage {
             audio: AudioMeta {
                 key: RawKey::Audio(&episode.id, download.container).to_string(),
                 bytes: download.info.size,
-                sha256: download.sha256.clone(),
+                sha256: download.content.sha256.clone(),
                 container: download.container,
                 content_type: header(&download.headers, CONTENT_TYPE),
                 etag: header(&download.headers, ETAG),
                 last_modified: header(&download.headers, LAST_MODIFIED),
-                fetched_at: self.clock.now(),
+                fetched_at,
             },
+            rendition: Some(rendition::describe(
+                episode,
+                download,
+                &self.config.ads,
+                fetched_at,
+            )),
+            publisher_transcript: None,
             enclosure: episode.enclosure.clone(),
             redirects: redirects.collect(),
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -234,6 +294,18 @@ impl AudioSink for RawSink<'_> {
             None => PutMode::Create,
         };
         self.raw.create_audio(self.episode, container, mode).await
+    }
+
+    async fn find(&self, container: AudioContainer, content: &Content) -> Option<BlobInfo> {
+        let found = self
+            .raw
+            .find_same(self.episode, container, content.bytes, &content.sha256)
+            .await;
+        // The failure that led here is the one to tell.
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot tell whether the audio was stored all the same");
+            None
+        })
     }
 }
 

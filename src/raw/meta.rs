@@ -5,11 +5,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::{AudioContainer, ContentDigest, Enclosure, EpisodeId, FeedSlug, Guid};
+use crate::domain::{
+    AudioContainer, ContentDigest, Enclosure, EpisodeId, FeedSlug, Guid, PublisherTranscript,
+    Rendition,
+};
 
 /// The content of `meta.json`. Readers ignore fields that they do not know, so a field may be added
 /// without a new version; one that changes its meaning needs one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpisodeMeta {
     /// [`EpisodeMeta::SCHEMA_VERSION`] at the time of writing.
     pub schema_version: u32,
@@ -27,6 +30,12 @@ pub struct EpisodeMeta {
     pub transcript_key: Option<String>,
     /// The audio that was stored.
     pub audio: AudioMeta,
+    /// More about the copy that was stored; missing in what older programs wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendition: Option<Rendition>,
+    /// The publisher's own transcript, where the feed offers one that could be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher_transcript: Option<PublisherTranscript>,
     /// Where the feed said it is. The URL is as received, since it is needed to fetch again.
     pub enclosure: Enclosure,
     /// Every request that led to the audio, the last one included.

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::domain::{AudioContainer, EpisodeId, RawKey};
+use crate::domain::{AudioContainer, ContentDigest, EpisodeId, RawKey, TranscriptFormat};
 use crate::runtime::blob::{
     BlobError, BlobErrorKind, BlobInfo, BlobStore, BlobWriter, PutMode, Version, read_all,
 };
@@ -28,6 +29,9 @@ const LIST_PAGE: usize = 1000;
 
 /// Metas read at once while scanning.
 const SCAN_READS: usize = 8;
+
+/// Bytes of audio that are read back at once; hashing them takes well under a millisecond.
+const READ_PIECE: usize = 256 * 1024;
 
 /// Tries to change a meta. Each one fails only because another change got through.
 const CHANGE_TRIES: u32 = 8;
@@ -180,6 +184,60 @@ impl RawStore {
             .await
     }
 
+    /// Stores the publisher's own transcript, before the meta that names it. One that a killed worker
+    /// left is replaced.
+    pub async fn put_publisher_transcript(
+        &self,
+        episode: &EpisodeId,
+        format: TranscriptFormat,
+        bytes: Bytes,
+    ) -> Result<String, RawError> {
+        let key = RawKey::PublisherTranscript(episode, format).to_string();
+        for _ in 0..CHANGE_TRIES {
+            let mode = match self.blobs.head(&key).await? {
+                Some(info) => PutMode::Replace(info.version),
+                None => PutMode::Create,
+            };
+            match self.blobs.put(&key, bytes.clone(), mode).await {
+                Ok(_) => return Ok(key),
+                Err(error) if is_conflict(error.kind) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(RawError::Contended {
+            location: self.blobs.location(&key),
+        })
+    }
+
+    /// The visible audio of this kind, if it has these bytes. Reads it back piece by piece, so it is
+    /// for the rare case that a write failed and may have happened all the same.
+    pub async fn find_same(
+        &self,
+        episode: &EpisodeId,
+        container: AudioContainer,
+        bytes: u64,
+        sha256: &ContentDigest,
+    ) -> Result<Option<BlobInfo>, RawError> {
+        let key = RawKey::Audio(episode, container).to_string();
+        let found = self.blobs.head(&key).await?;
+        let Some(info) = found.filter(|info| info.size == bytes) else {
+            return Ok(None);
+        };
+        let mut hasher = Sha256::new();
+        let mut offset = 0;
+        while offset < bytes {
+            let piece = self.blobs.read_range(&key, offset, READ_PIECE).await?;
+            if piece.is_empty() {
+                return Ok(None);
+            }
+            hasher.update(&piece);
+            offset += piece.len() as u64;
+        }
+        // Read under the name and not under the version: what is there now has these bytes.
+        let is_same = ContentDigest::from_hasher(hasher) == *sha256;
+        Ok(is_same.then_some(info))
+    }
+
     /// Removes an episode's audio of one kind, whether or not it is there.
     pub async fn delete_audio(
         &self,
@@ -254,6 +312,14 @@ impl RawStore {
             problem: problem.to_string(),
         }
     }
+}
+
+/// Whether a conditional write lost to somebody else's.
+fn is_conflict(kind: BlobErrorKind) -> bool {
+    matches!(
+        kind,
+        BlobErrorKind::AlreadyExists | BlobErrorKind::Precondition
+    )
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ fn meta(guid: &str) -> EpisodeMeta {
             last_modified: None,
             fetched_at: DateTime::UNIX_EPOCH,
         },
+        rendition: None,
+        publisher_transcript: None,
         enclosure: Enclosure {
             url: "https://example.com/a.mp3".into(),
             media_type: None,

@@ -19,6 +19,7 @@ pub mod model;
 mod model_file;
 pub mod options;
 mod prompt;
+pub mod publisher;
 pub mod resample;
 #[cfg(any(test, feature = "testkit"))]
 pub mod scripted;

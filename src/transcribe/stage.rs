@@ -14,11 +14,12 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::decode::DecodeError;
-use super::engine::MelWindow;
+use super::engine::{EngineInfo, MelWindow};
 use super::features::{FeatureError, FeatureStream, scan};
 use super::formats::{FinishedTranscript, OutputFormat};
 use super::kpis::{Kpis, Measured, TimedStage, Timings};
 use super::options::TranscribeOptions;
+use super::publisher::reuse;
 use super::sequential::{
     TranscribeError, Transcription, Watch, WindowCounts, WindowSource, transcribe,
 };
@@ -48,6 +49,8 @@ pub struct TranscribeStage {
     pub tokenizer: Arc<Tokenizer>,
     /// How to decode.
     pub options: TranscribeOptions,
+    /// Whether a publisher's own transcript takes the place of the model's.
+    pub reuse_transcripts: bool,
     /// Who watches.
     pub observer: Arc<dyn Observer>,
     /// Where figures go.
@@ -59,6 +62,9 @@ pub struct TranscribeStage {
 /// What hearing an episode gave.
 struct Heard {
     transcript: Transcript,
+    /// Who heard it, and how.
+    made_by: EngineInfo,
+    options: serde_json::Value,
     windows: WindowCounts,
     timings: Timings,
     damage: Option<String>,
@@ -125,7 +131,12 @@ impl TranscribeStage {
                 format!("{episode} has no audio in the raw store; `podrun fetch` brings it");
             return Err(Stop::Failed(Failure::new(FailureClass::NotFound, problem)));
         };
-        let heard = self.hear(meta, context.cancel.clone()).await?;
+        let reused = self.reused(&meta).await;
+        let is_reused = reused.is_some();
+        let heard = match reused {
+            Some(heard) => heard,
+            None => self.hear(meta, context.cancel.clone()).await?,
+        };
         if !context.lease.still_held().await {
             return Err(Stop::Interrupted);
         }
@@ -134,9 +145,31 @@ impl TranscribeStage {
         self.raw
             .set_transcript_key(episode, &transcript_key)
             .await?;
-        self.measure(&heard).await;
+        if !is_reused {
+            self.measure(&heard).await;
+        }
         Ok(StageOutcome::Done {
             amount: amount.max(1),
+        })
+    }
+
+    /// The publisher's own transcript, where it is wanted and can be used.
+    async fn reused(&self, meta: &EpisodeMeta) -> Option<Heard> {
+        if !self.reuse_transcripts {
+            return None;
+        }
+        let started = Instant::now();
+        let language = self.options.language.as_deref();
+        let reused = reuse(&self.raw, meta, language).await?;
+        let mut timings = Timings::default();
+        timings.total = started.elapsed();
+        Some(Heard {
+            transcript: reused.transcript,
+            made_by: reused.made_by,
+            options: reused.options,
+            windows: WindowCounts::default(),
+            timings,
+            damage: None,
         })
     }
 
@@ -164,7 +197,7 @@ impl TranscribeStage {
         let finished = FinishedTranscript {
             episode,
             transcript: &heard.transcript,
-            model: &self.engine.info().model,
+            model: &heard.made_by.model,
         };
         let render = |format: OutputFormat| Bytes::from(format.render(&finished));
         let kpis = Kpis::new(Measured {
@@ -172,9 +205,8 @@ impl TranscribeStage {
             transcript: &heard.transcript,
             windows: heard.windows,
             timings: &heard.timings,
-            engine: self.engine.info(),
-            // Flags, numbers and texts, all of which JSON has.
-            options: serde_json::to_value(&self.options).unwrap_or_default(),
+            engine: &heard.made_by,
+            options: heard.options.clone(),
             damaged: heard.damage.is_some(),
             podrun_version: env!("CARGO_PKG_VERSION"),
             created_at: self.clock.now(),
@@ -272,6 +304,9 @@ impl Hearing {
         let Transcription { windows, .. } = transcription;
         Ok(Heard {
             windows,
+            made_by: self.engine.info().clone(),
+            // Flags, numbers and texts, all of which JSON has.
+            options: serde_json::to_value(&self.options).unwrap_or_default(),
             transcript: transcription.into_transcript(duration),
             timings,
             damage,

@@ -14,8 +14,8 @@ use crate::server::{RawServer, Step, announced, answer, mp3, redirect};
 
 /// Writes down who came and went.
 #[derive(Debug, Default)]
-struct Doorman {
-    log: Arc<Mutex<Vec<String>>>,
+pub(crate) struct Doorman {
+    pub(crate) log: Arc<Mutex<Vec<String>>>,
     lost: CancellationToken,
 }
 

@@ -4,15 +4,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// One thing the server does on a connection; after the last one it closes it.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Send(Vec<u8>),
     Wait(Duration),
+    /// Sends these bytes with this pause between, until the client is gone.
+    Forever(Vec<u8>, Duration),
     /// Sends nothing more and keeps the connection.
     Hang,
 }
@@ -30,6 +33,7 @@ pub(crate) struct RawServer {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
     task: JoinHandle<()>,
+    scheme: &'static str,
 }
 
 impl RawServer {
@@ -37,24 +41,43 @@ impl RawServer {
     pub(crate) async fn start(
         script: impl Fn(&str, usize) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(None, script).await
+    }
+
+    /// The same behind TLS, where an acceptor is given. Requests that its handshake refuses are never
+    /// read.
+    pub(crate) async fn start_with(
+        acceptor: Option<TlsAcceptor>,
+        script: impl Fn(&str, usize) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::<Request>::new()));
+        let scheme = if acceptor.is_some() { "https" } else { "http" };
         let (kept, script) = (Arc::clone(&requests), Arc::new(script));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&kept), Arc::clone(&script)));
+                let (kept, script) = (Arc::clone(&kept), Arc::clone(&script));
+                match acceptor.clone() {
+                    None => drop(tokio::spawn(serve(stream, kept, script))),
+                    Some(acceptor) => drop(tokio::spawn(async move {
+                        if let Ok(stream) = acceptor.accept(stream).await {
+                            serve(stream, kept, script).await;
+                        }
+                    })),
+                }
             }
         });
         Self {
             address,
             requests,
             task,
+            scheme,
         }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -73,7 +96,7 @@ impl Drop for RawServer {
 }
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     requests: Arc<Mutex<Vec<Request>>>,
     script: Arc<impl Fn(&str, usize) -> Vec<Step>>,
 ) {
@@ -91,13 +114,18 @@ async fn serve(
             // The client may be gone already: that is what some tests are about.
             Step::Send(bytes) => drop(stream.write_all(&bytes).await),
             Step::Wait(time) => tokio::time::sleep(time).await,
+            Step::Forever(bytes, pause) => {
+                while stream.write_all(&bytes).await.is_ok() {
+                    tokio::time::sleep(pause).await;
+                }
+            }
             Step::Hang => std::future::pending().await,
         }
     }
     drop(stream.shutdown().await);
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<Request> {
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -135,14 +163,33 @@ pub(crate) fn chunked(body: &[u8], whole: bool) -> Vec<Step> {
     vec![Step::Send(bytes)]
 }
 
+/// These bytes as they are.
+pub(crate) fn send(text: &str) -> Vec<Step> {
+    vec![Step::Send(text.as_bytes().to_vec())]
+}
+
+/// The same bytes over and over, with a pause between.
+pub(crate) fn forever(bytes: &[u8], pause: Duration) -> Vec<Step> {
+    vec![Step::Forever(bytes.to_vec(), pause)]
+}
+
 /// A redirect.
 pub(crate) fn redirect(status: &str, location: &str) -> Vec<Step> {
     answer(status, &format!("Location: {location}\r\n"), b"moved")
 }
 
-/// MPEG-1 layer III at 128 kbit/s: `count` frames of 417 bytes.
+/// MPEG-1 layer III at 128 kbit/s: `count` frames of 417 bytes, each of 26 ms, full of noise.
 pub(crate) fn mp3(count: usize) -> Vec<u8> {
-    let mut frame = [0x55; 417];
-    frame[..4].copy_from_slice(&[0xff, 0xfb, 0x90, 0x00]);
-    frame.repeat(count)
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // Without the bits that would make a header of it.
+        (state >> 24) as u8 & 0x7f
+    };
+    let mut file = Vec::with_capacity(417 * count);
+    for _ in 0..count {
+        file.extend([0xff, 0xfb, 0x90, 0x00]);
+        file.extend(std::iter::repeat_with(&mut noise).take(413));
+    }
+    file
 }

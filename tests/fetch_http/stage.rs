@@ -23,19 +23,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::{RawServer, Step, answer, mp3, redirect};
 
-struct Bench {
-    server: RawServer,
-    store: MemoryBlobStore,
+pub(crate) struct Bench {
+    pub(crate) server: RawServer,
+    pub(crate) store: MemoryBlobStore,
     metrics: Arc<MemoryMetrics>,
 }
 
 impl Bench {
-    async fn new(script: impl Fn(&str, usize) -> Vec<Step> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn new(
+        script: impl Fn(&str, usize) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             server: RawServer::start(script).await,
             store: MemoryBlobStore::default(),
             metrics: Arc::default(),
         }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.server.url("/e.mp3?token=secret")
     }
 
     fn stage(&self, blobs: Arc<dyn BlobStore>) -> FetchStage {
@@ -59,22 +65,30 @@ impl Bench {
     }
 
     async fn run_on(&self, blobs: Arc<dyn BlobStore>) -> Result<StageOutcome, FatalError> {
-        let context = WorkContext {
-            cancel: CancellationToken::new(),
-            lease: Arc::new(AlwaysHeld),
-            failures: 0,
-        };
-        let job = FetchJob {
-            episode: episode(&self.server.url("/e.mp3?token=secret")),
-        };
-        self.stage(blobs).process(job, &context).await
+        let episode = episode(&self.url());
+        self.stage(blobs)
+            .process(FetchJob { episode }, &context(0))
+            .await
     }
 
-    async fn keys(&self) -> Vec<String> {
+    pub(crate) async fn run_episode(&self, episode: Episode, config: FetchConfig) -> StageOutcome {
+        let mut stage = self.stage(Arc::new(self.store.clone()));
+        stage.config = config;
+        stage
+            .process(FetchJob { episode }, &context(0))
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn read(&self, key: &str) -> Bytes {
+        read_all(&self.store, key, 1 << 20).await.unwrap()
+    }
+
+    pub(crate) async fn keys(&self) -> Vec<String> {
         self.store.list("", None, 10).await.unwrap()
     }
 
-    async fn meta(&self) -> EpisodeMeta {
+    pub(crate) async fn meta(&self) -> EpisodeMeta {
         let raw = RawStore::new(Arc::new(self.store.clone()));
         raw.meta(&id()).await.unwrap().expect("a meta").0
     }
@@ -95,7 +109,15 @@ fn id() -> EpisodeId {
     }
 }
 
-fn episode(url: &str) -> Episode {
+fn context(failures: u32) -> WorkContext {
+    WorkContext {
+        cancel: CancellationToken::new(),
+        lease: Arc::new(AlwaysHeld),
+        failures,
+    }
+}
+
+pub(crate) fn episode(url: &str) -> Episode {
     Episode {
         id: id(),
         title: "One".to_owned(),
@@ -299,5 +321,126 @@ async fn a_dead_link_is_the_publishers_failure_and_no_number_of_ours() {
         .iter()
         .map(|summary| summary.name.as_str())
         .collect();
-    assert_eq!(names, [metric::PER_HOST_429]);
+    assert_eq!(names, [metric::PER_HOST_429, metric::PUBLISHER_FAILURES]);
+}
+
+#[tokio::test]
+async fn the_success_rate_leaves_publishers_out() {
+    let bench = Bench::new(|path, _| match path {
+        "/good" => answer("200 OK", "", &mp3(1000)),
+        "/broken" => answer("500 Oops", "", b""),
+        _ => answer("410 Gone", "", b""),
+    })
+    .await;
+    let last = podrun::runtime::retry::RetryPolicy::EPISODE.max_attempts - 1;
+    // Three that are stored, one that is given up, one that will be tried again, two dead links.
+    for (guid, path, failures) in [
+        ("1", "/good", 0),
+        ("2", "/good", 1),
+        ("3", "/good", 0),
+        ("4", "/broken", last),
+        ("5", "/broken", 0),
+        ("6", "/gone", 0),
+        ("7", "/gone", last),
+    ] {
+        let mut episode = episode(&bench.server.url(path));
+        episode.id.guid = Guid::try_new(guid).unwrap();
+        let stage = bench.stage(Arc::new(bench.store.clone()));
+        let job = FetchJob { episode };
+        stage.process(job, &context(failures)).await.unwrap();
+    }
+    let summaries = bench.metrics.summarize(DateTime::UNIX_EPOCH).await.unwrap();
+    let of = |name: &str| {
+        let summary = summaries
+            .iter()
+            .find(|summary| summary.name == name)
+            .unwrap();
+        (summary.value.as_str(), summary.count, summary.sum)
+    };
+    assert_eq!(of(metric::DOWNLOAD_SUCCESS_RATE), ("show", 4, 3.0));
+    assert_eq!(of(metric::PUBLISHER_FAILURES), ("show", 2, 2.0));
+    let (phase, episodes, megabytes) = of(metric::AVG_DOWNLOAD_MB);
+    assert_eq!((phase, episodes), ("fetch", 3));
+    assert!((megabytes / episodes as f64 - 0.417).abs() < 1e-9);
+    let (phase, _, gigabytes) = of(metric::GB_TRANSFERRED);
+    assert_eq!(phase, "fetch");
+    assert!((gigabytes - 3.0 * 0.000_417).abs() < 1e-9);
+}
+
+#[tokio::test]
+async fn case_103_two_workers_with_one_message_store_one_object() {
+    let bench = Bench::new(|_, _| answer("200 OK", "", &mp3(100))).await;
+    let (first, second) = tokio::join!(bench.run(), bench.run());
+    let outcomes = [first, second];
+    let done = |outcome: &StageOutcome| matches!(outcome, StageOutcome::Done { .. });
+    assert_eq!(
+        outcomes.iter().filter(|outcome| done(outcome)).count(),
+        1,
+        "{outcomes:?}"
+    );
+    assert!(
+        outcomes.contains(&StageOutcome::AlreadyDone),
+        "{outcomes:?}"
+    );
+    assert_eq!(bench.keys().await, DONE);
+    let audio = bench.read(DONE[0]).await;
+    assert_eq!(bench.meta().await.audio.sha256, ContentDigest::of(&audio));
+}
+
+/// A store whose making-visible of audio meets `fault`.
+fn failing_commit(bench: &Bench, fault: fn(BlobErrorKind) -> Fault) -> Arc<dyn BlobStore> {
+    let inner: Arc<dyn BlobStore> = Arc::new(bench.store.clone());
+    Arc::new(FlakyBlobStore::new(inner, move |verb, _| match verb {
+        Verb::Finish => fault(BlobErrorKind::Other),
+        _ => Fault::None,
+    }))
+}
+
+#[tokio::test]
+async fn case_104_a_commit_whose_answer_is_lost_is_found_by_its_bytes() {
+    let bench = Bench::new(|_, _| answer("200 OK", "", &mp3(1000))).await;
+    let outcome = bench
+        .run_on(failing_commit(&bench, Fault::After))
+        .await
+        .unwrap();
+    assert_eq!(outcome, StageOutcome::Done { amount: 417_000 });
+    assert_eq!(bench.keys().await, DONE);
+    assert_eq!(
+        bench.meta().await.audio.sha256,
+        ContentDigest::of(&mp3(1000))
+    );
+    assert_eq!(bench.run().await, StageOutcome::AlreadyDone);
+    assert_eq!(bench.server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn case_105_a_commit_that_fails_is_a_failure() {
+    let bench = Bench::new(|_, _| answer("200 OK", "", &mp3(100))).await;
+    let outcome = bench
+        .run_on(failing_commit(&bench, Fault::Before))
+        .await
+        .unwrap();
+    let StageOutcome::Failed(failure) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(failure.class, FailureClass::Storage);
+    assert!(bench.keys().await.is_empty());
+}
+
+#[tokio::test]
+async fn case_126_messages_and_checkpoints_point_at_a_large_meta() {
+    use podrun::domain::{TranscribeJob, job};
+    let hop = "/".to_owned() + &"x".repeat(600);
+    let bench = Bench::new(move |_, _| answer("200 OK", "", &mp3(100))).await;
+    let mut large = episode(&bench.url());
+    large.title = format!("{hop}\u{202e}").repeat(900);
+    let outcome = bench.run_episode(large, FetchConfig::default()).await;
+    assert_eq!(outcome, StageOutcome::Done { amount: 41_700 });
+    // Larger than a record of DynamoDB may be, and readable all the same.
+    assert!(bench.read(DONE[1]).await.len() > 400 * 1024);
+    let meta = bench.meta().await;
+    let message = job::encode(&TranscribeJob {
+        episode: meta.episode(),
+    });
+    assert!(message.len() < 200, "{message}");
 }

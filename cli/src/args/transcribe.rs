@@ -18,6 +18,7 @@ Examples:
   podrun transcribe --limit 10 --model small
   podrun transcribe --model ./my-model       a CTranslate2 folder, without a network
   podrun transcribe --language es            do not detect the language
+  podrun transcribe --reuse-transcripts      spare what publishers have transcribed
   podrun transcribe --manifest retry.csv     exactly these episodes")]
 pub(crate) struct TranscribeArguments {
     /// Work on at most N episodes that have no transcript yet
@@ -47,6 +48,10 @@ pub(crate) struct TranscribeArguments {
     /// Processor threads of the model [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,
+
+    /// Take the publisher's own transcript where the feed offers a whole one with times
+    #[arg(long)]
+    pub(crate) reuse_transcripts: bool,
 
     /// Show exactly what a run would do; change nothing
     #[arg(long)]

@@ -191,6 +191,7 @@ fn fetch_everything() -> FetchArguments {
 
 fn transcribe_everything() -> TranscribeArguments {
     TranscribeArguments {
+        reuse_transcripts: false,
         limit: None,
         model: None,
         manifest: None,

@@ -12,7 +12,7 @@ use podrun::domain::{FetchJob, StageName};
 use podrun::feeds::media_url::serving_host;
 use podrun::feeds::{Catalog, FeedCopies};
 use podrun::fetch::{FetchConfig, FetchStage};
-use podrun::manifest::{Manifest, store_manifest};
+use podrun::manifest::{Identities, Manifest, store_manifest};
 use podrun::runtime::http::SafeUrl;
 use podrun::runtime::telemetry::{Event, Observer};
 use podrun::runtime::worker::{Scope, Worker, WorkerConfig};
@@ -147,6 +147,9 @@ pub(crate) async fn drain(
             observer: observer.clone(),
             config: FetchConfig {
                 max_bytes: settings.fetch.max_episode_mib << 20,
+                max_resumes: settings.fetch.max_resumes,
+                unwrap_dead_prefixes: settings.fetch.unwrap_dead_prefixes,
+                ads: settings.fetch.ads.clone(),
                 ..FetchConfig::default()
             },
             metrics: Arc::clone(&stores.metrics),
@@ -255,7 +258,20 @@ async fn crawl(
         options.refresh,
         shutdown,
     )?;
-    let crawled = crawler.with_copies(copies).crawl(catalog).await;
+    let identities = Identities::new(Arc::clone(&stores.manifests), !options.dry_run);
+    let mut crawled = Vec::new();
+    // In catalog order: of two feeds of one show the first is kept.
+    for feed in crawler.with_copies(copies).crawl(catalog).await {
+        let was_read = feed.outcome.is_ok();
+        let settled = identities.settle(feed).await;
+        if let (true, Err(problem)) = (was_read, &settled.outcome) {
+            observer.event(&Event::FeedFailed {
+                feed: settled.entry.slug.clone(),
+                reason: problem.to_string(),
+            });
+        }
+        crawled.push(settled);
+    }
     let failed = crawled.iter().filter(|feed| feed.outcome.is_err());
     let failed_feeds = failed.map(|feed| feed.entry.slug.to_string()).collect();
     Ok(Crawl {

@@ -56,6 +56,7 @@ fn override_settings(settings: &mut TranscribeSettings, options: &TranscribeArgu
     if options.language.is_some() {
         settings.language.clone_from(&options.language);
     }
+    settings.reuse_transcripts |= options.reuse_transcripts;
     settings.beam_size = options.beam_size.unwrap_or(settings.beam_size);
     settings.threads = options.threads.unwrap_or(settings.threads);
 }
@@ -135,6 +136,7 @@ pub(crate) async fn drain(
             engine: speech.handle(),
             tokenizer: speech.tokenizer(),
             options: settings.transcribe.options(),
+            reuse_transcripts: settings.transcribe.reuse_transcripts,
             observer: observer.clone(),
             metrics: Arc::clone(&stores.metrics),
             clock: Arc::clone(&stores.clock),

@@ -1,6 +1,8 @@
 //! Bad input: one clear line, the right exit code, and the rest of the run goes on.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::context::{Context, Ran, fixture_model};
 use crate::rude_server::{RudeServer, response, with_length};
@@ -287,4 +289,38 @@ fn a_full_disk_stops_the_run_with_one_line() {
     let ran = ran.expect_code(4);
     assert!(ran.stderr.contains("no space left"), "{ran:#?}");
     assert!(files.keys().all(|name| name.starts_with('.')), "{files:?}");
+}
+
+#[test]
+fn case_122_a_proxy_of_the_environment_is_not_used() {
+    let mp3 = fs::read(&speech::fifty()[0].audio).unwrap();
+    let server = RudeServer::start(move |path| match path {
+        "/good.xml" => response("200 OK", "application/rss+xml", FEED_AT_ROOT.as_bytes()),
+        _ => response("200 OK", "audio/mpeg", &mp3),
+    });
+    let asked = Arc::new(AtomicUsize::new(0));
+    let proxy = {
+        let asked = Arc::clone(&asked);
+        RudeServer::start(move |_| {
+            asked.fetch_add(1, Ordering::SeqCst);
+            response("502 Bad Gateway", "text/plain", b"a proxy")
+        })
+    };
+    let context = Context::new();
+    context.catalog(&[("show", &server.url("good.xml"))]);
+    let proxy = proxy.url("");
+    let names = [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ];
+    let environment = names.map(|name| (name, proxy.as_str()));
+    let ran = context
+        .podrun_in(&["fetch", "--json"], &environment)
+        .expect_code(0);
+    assert_eq!(ran.json()["done"], 1, "{ran:#?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
 }

@@ -83,11 +83,20 @@ impl Context {
 
     /// Runs to the end.
     pub(crate) fn podrun(&self, arguments: &[&str]) -> Ran {
+        self.podrun_in(arguments, &[])
+    }
+
+    /// Runs to the end, with these environment variables.
+    pub(crate) fn podrun_in(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
         let Output {
             status,
             stdout,
             stderr,
-        } = self.command(arguments).output().unwrap();
+        } = self
+            .command(arguments)
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
         Ran {
             code: status.code(),
             stdout: String::from_utf8(stdout).unwrap(),

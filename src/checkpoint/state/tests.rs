@@ -244,3 +244,31 @@ proptest! {
         prop_assert_eq!(done.map(|record| record.state), Some(State::Done));
     }
 }
+
+#[test]
+fn case_073_a_dead_link_is_looked_at_once_more_a_day_later() {
+    let failed = |class| Transition::Failed {
+        failure: note(class),
+    };
+    let given_up = advanced(failed(FailureClass::NotFound));
+    let day = TimeDelta::hours(24);
+    let replan = |record: &Record, now| plan(record, Reopen::Exhausted, now);
+    assert_eq!(
+        replan(&given_up, start() + day - TimeDelta::seconds(1)),
+        None
+    );
+    let reopened = replan(&given_up, start() + day).unwrap();
+    assert_eq!(
+        (reopened.state, reopened.failure.as_ref()),
+        (State::Pending, None)
+    );
+
+    let (lease, record) = granted(&reopened, "second", start() + day);
+    let end = |transition| advance(&record, &lease, transition, start() + day).unwrap();
+    let gone = end(failed(FailureClass::NotFound));
+    assert_eq!(replan(&gone, start() + day * 100), None, "no third look");
+    assert_eq!(end(Transition::Done).state, State::Done);
+
+    let taken_down = advanced(failed(FailureClass::Gone));
+    assert_eq!(replan(&taken_down, start() + day * 100), None);
+}

@@ -109,7 +109,7 @@ impl Identities {
                 if self.remember {
                     self.claim(slug, &feed).await?;
                 }
-                return Ok(Ok(told(feed, settled)));
+                return Ok(Ok(told(slug, feed, settled)));
             }
         }
         Err(IdentityError::Contended {
@@ -229,15 +229,22 @@ fn show_of(feed: &ParsedFeed) -> Option<Uuid> {
 }
 
 /// The feed with its settled episodes, and a line about what changed.
-fn told(mut feed: ParsedFeed, settled: Settled) -> ParsedFeed {
+fn told(slug: &FeedSlug, mut feed: ParsedFeed, settled: Settled) -> ParsedFeed {
     feed.episodes = settled.episodes;
-    if settled.aliases > 0 {
-        let line = "episodes have new guids; they are kept under the guids they had";
-        feed.warnings.push(format!("{} {line}", settled.aliases));
-    }
-    if settled.revisions > 0 {
-        let line = "guids were used again for other episodes; both are kept";
-        feed.warnings.push(format!("{} {line}", settled.revisions));
+    for (count, what) in [
+        (
+            settled.aliases,
+            "episodes have new guids; they are kept under the guids they had",
+        ),
+        (
+            settled.revisions,
+            "guids were used again for other episodes; both are kept",
+        ),
+    ] {
+        if count > 0 {
+            tracing::warn!(feed = %slug, "{count} {what}");
+            feed.warnings.push(format!("{count} {what}"));
+        }
     }
     feed
 }

@@ -6,8 +6,9 @@ use std::io;
 use chrono::{DateTime, Utc};
 use reqwest::header::HeaderMap;
 
-use super::address::AddressRefused;
 use super::gate::HopVerdict;
+use super::guard::Refused;
+use super::resolve::LookupError;
 use super::retry_after;
 use super::safe_url::{SafeUrl, escape};
 use crate::domain::{Failure, FailureClass};
@@ -56,7 +57,13 @@ fn class_of(error: &reqwest::Error, phase: Phase) -> FailureClass {
 }
 
 fn class_of_cause(cause: &(dyn Error + 'static), phase: Phase) -> Option<FailureClass> {
-    if cause.is::<AddressRefused>() {
+    if let Some(error) = cause.downcast_ref::<LookupError>() {
+        return Some(match error {
+            LookupError::NoSuchName => FailureClass::NoSuchHost,
+            LookupError::Failed(_) => FailureClass::Dns,
+        });
+    }
+    if cause.is::<Refused>() {
         // The name leads somewhere that may not be asked; it does so tomorrow.
         return Some(FailureClass::BadUrl);
     }
@@ -168,7 +175,7 @@ pub fn verdict(status: u16, headers: &HeaderMap, now: DateTime<Utc>) -> HopVerdi
             retry_after: retry_after::parse(headers, now),
         },
         // The statuses of overloaded fronts; 501 and 505 say something about the request.
-        500 | 502 | 504 | 520..=530 | 599 => HopVerdict::Strained {
+        418 | 500 | 502 | 504 | 520..=530 | 599 => HopVerdict::Strained {
             status: Some(status),
         },
         _ => HopVerdict::Answered { status },

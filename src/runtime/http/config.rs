@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::Network;
+
 /// Settings of the one client that all requests go through.
 ///
 /// Times are seconds in the file (`connect_timeout_s = 10`).
@@ -26,8 +28,15 @@ pub struct HttpConfig {
     pub max_redirects: usize,
     /// Whether a redirect may lead from `https` to `http`.
     pub allow_https_downgrade: bool,
-    /// Whether loopback, private and link-local addresses may be asked. A feed decides which
-    /// addresses are asked, and cloud machines answer their credentials on such an address.
+    /// Ports that may be asked. A feed decides which ports are asked, and what listens elsewhere is
+    /// rarely a web server.
+    pub ports: Vec<u16>,
+    /// Addresses that are not public and may be asked all the same, one by one or as blocks
+    /// (`10.1.0.0/16`): hosts of one's own.
+    pub allowed_addresses: Vec<Network>,
+    /// Whether every address and port may be asked, loopback, private and link-local ones included.
+    /// A feed decides which addresses are asked, and cloud machines answer their credentials on such
+    /// an address: for networks that hold nothing else.
     pub allow_private_addresses: bool,
 }
 
@@ -40,6 +49,8 @@ impl Default for HttpConfig {
             stall: StallRule::default(),
             max_redirects: 12,
             allow_https_downgrade: false,
+            ports: vec![80, 443],
+            allowed_addresses: Vec::new(),
             allow_private_addresses: false,
         }
     }
@@ -175,6 +186,8 @@ mod tests {
             r#"{"connect_timeout_s": 0}"#,
             r#"{"connect_timeout_s": -1}"#,
             r#"{"stall": {"window": 3}}"#,
+            r#"{"allowed_addresses": ["10.0.0.0/99"]}"#,
+            r#"{"ports": [65536]}"#,
             r#"{"user_agent": ""}"#,
             r#"{"user_agent": "a\r\nHost: b"}"#,
         ] {

@@ -6,16 +6,18 @@ use std::time::Duration;
 use chrono::Utc;
 use reqwest::Response;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, COOKIE, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, RANGE,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::blocked;
 use super::body::{BodyStream, interrupted, slot_lost};
 use super::classify::{self, Phase};
 use super::client::HttpClient;
+use super::decode::Coding;
 use super::gate::{HopGate, HopPass, HopVerdict};
 use super::redirect::{Chain, is_redirect, judge};
 use super::retry_after;
@@ -36,21 +38,23 @@ pub struct Get {
 }
 
 impl Get {
-    /// A request for the absolute URL `text`; [`FailureClass::BadUrl`] where it is none.
+    /// A request for the absolute URL `text`; [`FailureClass::BadUrl`] where it is none. Line breaks
+    /// inside it are refused: a parser that drops them, as browsers do, makes another URL of it.
     pub fn try_new(text: &str, accept: &'static str) -> Result<Self, Failure> {
-        let url = Url::parse(text.trim()).map_err(|error| {
-            let problem = format!("{}: is no URL: {error}", SafeUrl::from_text(text));
+        let bad = |problem: String| {
+            let problem = format!("{}: is no URL: {problem}", SafeUrl::from_text(text));
             Failure::new(FailureClass::BadUrl, problem)
-        })?;
+        };
+        let trimmed = text.trim();
+        if trimmed.contains(['\r', '\n']) {
+            return Err(bad("it contains a line break".to_owned()));
+        }
+        let url = Url::parse(trimmed).map_err(|error| bad(error.to_string()))?;
         Ok(Self {
             url,
             accept,
             headers: HeaderMap::new(),
         })
-    }
-
-    fn is_conditional(&self) -> bool {
-        self.headers.contains_key(IF_NONE_MATCH) || self.headers.contains_key(IF_MODIFIED_SINCE)
     }
 
     /// Whether a body in `coding` (in lower case) was asked for.
@@ -61,6 +65,14 @@ impl Get {
         asked
             .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
             .any(|item| item.trim_ascii().eq_ignore_ascii_case(coding))
+    }
+
+    fn is_ranged(&self) -> bool {
+        self.headers.contains_key(RANGE)
+    }
+
+    fn is_conditional(&self) -> bool {
+        self.headers.contains_key(IF_NONE_MATCH) || self.headers.contains_key(IF_MODIFIED_SINCE)
     }
 }
 
@@ -84,7 +96,8 @@ pub struct Hop {
     pub status: u16,
 }
 
-/// The answer at the end of the chain: a success, or 304 to a conditional request.
+/// The answer at the end of the chain: a success, 304 to a conditional request, or 416 to one for a
+/// range. Whether a 206 holds the range that was asked for is the caller's to check.
 pub struct Answer {
     /// The last hop's status.
     pub status: u16,
@@ -94,6 +107,8 @@ pub struct Answer {
     pub final_url: Url,
     /// All hops, the last one included.
     pub hops: Vec<Hop>,
+    /// The coding that the host put on the body unasked; [`body`](Self::body) comes without it.
+    pub coding: Option<Coding>,
     /// Its body.
     pub body: BodyStream,
 }
@@ -115,8 +130,8 @@ const LONGEST_REDIRECT_WAIT: Duration = Duration::from_secs(20);
 /// Sends `request` and follows where it is sent, each hop through `gate` on its own account.
 ///
 /// A host that redirects gets its pass back as soon as it has answered; the pass of the host that
-/// sends the body stays with [`Answer::body`]. Every status but success (and 304, where it was asked
-/// for) is a failure, as is a redirect that may not be followed. When `cancel` fires the request ends
+/// sends the body stays with [`Answer::body`]. Every status but success (and 304 or 416, where it was
+/// asked for) is a failure, as is a redirect that may not be followed. When `cancel` fires the request ends
 /// soon with a failure; ask the token to tell it from the host's.
 pub async fn follow(
     client: &HttpClient,
@@ -124,16 +139,17 @@ pub async fn follow(
     gate: &dyn HopGate,
     cancel: &CancellationToken,
 ) -> Result<Answer, Failure> {
-    let config = client.config();
     let mut url = request.url.clone();
     url.set_fragment(None);
-    judge(&url, config, FailureClass::BadUrl)?;
-    let mut chain = Chain::new(&url);
+    judge(&url, client.guard(), FailureClass::BadUrl)?;
+    let mut chain = Chain::new(&url, client);
     let mut hops = Vec::new();
     loop {
         let pass = gate.enter(&url, cancel).await?;
-        let (response, pass) = send(client, &request, &url, pass, cancel).await?;
+        let cookies = chain.cookies(&url);
+        let (response, mut pass) = send(client, &request, &url, cookies, pass, cancel).await?;
         let status = response.status().as_u16();
+        pass.answered(status).await;
         let shown = SafeUrl::new(&url);
         hops.push(Hop {
             url: shown.to_string(),
@@ -146,7 +162,7 @@ pub async fn follow(
         drop(response);
         pass.finish(HopVerdict::Answered { status }).await;
         wait_as_asked(&headers, &shown, cancel).await?;
-        url = chain.next(&url, &headers, config)?;
+        url = chain.next(&url, &headers)?;
     }
 }
 
@@ -155,25 +171,28 @@ async fn send(
     client: &HttpClient,
     request: &Get,
     url: &Url,
+    cookies: Option<HeaderValue>,
     pass: Box<dyn HopPass>,
     cancel: &CancellationToken,
 ) -> Result<(Response, Box<dyn HopPass>), Failure> {
     let config = client.config();
     let shown = SafeUrl::new(url);
     let lost = pass.lost();
-    let sending = client
+    let mut sending = client
         .inner()
         .get(url.clone())
         .headers(request.headers.clone())
-        .header(ACCEPT, HeaderValue::from_static(request.accept))
-        .send();
+        .header(ACCEPT, HeaderValue::from_static(request.accept));
+    if let Some(cookies) = cookies {
+        sending = sending.header(COOKIE, cookies);
+    }
     let limit = config.connect_timeout + config.first_byte_timeout;
     let sent = tokio::select! {
         biased;
         () = cancel.cancelled() => Err((interrupted(&shown), HopVerdict::Unknown { status: None })),
         () = lost.cancelled() => Err((slot_lost(&shown), HopVerdict::Unknown { status: None })),
-        sent = timeout(limit, sending) => match sent {
-            Ok(Ok(response)) => Ok(response),
+        sent = timeout(limit, sending.send()) => match sent {
+            Ok(Ok(response)) => connected_well(client, response, &shown),
             Ok(Err(error)) => Err(blame(classify::error(&error, Phase::Request, &shown))),
             Err(_) => {
                 let problem = format!("{shown}: no answer within {limit:?}");
@@ -187,6 +206,22 @@ async fn send(
             pass.finish(verdict).await;
             Err(failure)
         }
+    }
+}
+
+/// Last gate: the address that was connected to, whoever chose it.
+fn connected_well(
+    client: &HttpClient,
+    response: Response,
+    shown: &SafeUrl,
+) -> Result<Response, (Failure, HopVerdict)> {
+    let address = response.remote_addr().map(|address| address.ip());
+    match address.map(|address| client.guard().judge_address(address)) {
+        Some(Err(refused)) => {
+            let failure = Failure::new(FailureClass::BadUrl, format!("{shown}: {refused}"));
+            Err((failure, HopVerdict::Unknown { status: None }))
+        }
+        _ => Ok(response),
     }
 }
 
@@ -232,12 +267,15 @@ async fn conclude(
 ) -> Result<Answer, Failure> {
     let status = response.status().as_u16();
     let headers = response.headers().clone();
-    let now = Utc::now();
-    if let Err(failure) = check(request, status, &headers, &SafeUrl::new(response.url())) {
-        drop(response);
-        pass.finish(classify::verdict(status, &headers, now)).await;
-        return Err(failure);
-    }
+    let shown = SafeUrl::new(response.url());
+    let coding = match check(request, status, &headers, &shown) {
+        Ok(coding) => coding,
+        Err(failure) => {
+            let (failure, verdict) = refusal(failure, response, cancel).await;
+            pass.finish(verdict).await;
+            return Err(failure);
+        }
+    };
     let final_url = response.url().clone();
     let rule = client.config().stall.clone();
     Ok(Answer {
@@ -245,34 +283,87 @@ async fn conclude(
         headers,
         final_url,
         hops,
-        body: BodyStream::new(response, pass, rule, cancel.clone()),
+        coding,
+        body: BodyStream::new(response, pass, rule, coding, cancel.clone()),
     })
 }
 
-fn check(request: &Get, status: u16, headers: &HeaderMap, url: &SafeUrl) -> Result<(), Failure> {
-    let refuse = |problem: String| {
-        Err(Failure::new(
-            FailureClass::Protocol,
-            format!("{url}: {problem}"),
-        ))
+fn check(
+    request: &Get,
+    status: u16,
+    headers: &HeaderMap,
+    url: &SafeUrl,
+) -> Result<Option<Coding>, Failure> {
+    let refuse = |problem: &str| {
+        let problem = format!("{url}: {problem}");
+        Err(Failure::new(FailureClass::Protocol, problem))
     };
     match status {
-        206 => return refuse("a part of the file, though all of it was asked for".to_owned()),
+        206 if !request.is_ranged() => {
+            return refuse("a part of the file, though all of it was asked for");
+        }
         200..=299 => {}
         304 if request.is_conditional() => {}
+        416 if request.is_ranged() => {}
         _ => return Err(classify::status(status, headers, Utc::now(), url)),
     }
-    // Servers write nonsense here (`utf-8`, `none`); only a real coding changes the bytes.
     let coding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    let coding = coding.unwrap_or_default().to_ascii_lowercase();
-    match coding.as_slice() {
-        b"gzip" | b"x-gzip" | b"deflate" | b"br" | b"zstd" | b"compress"
-            if !request.accepts_coding(&coding) =>
-        {
-            refuse("the body is compressed, though that was not asked for".to_owned())
-        }
-        _ => Ok(()),
+    let coding = coding.unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    if !coding.is_empty() && request.accepts_coding(&coding) {
+        return Ok(None);
     }
+    Coding::parse(&coding)
+        .or_else(|_| refuse("the body is compressed in a way that was not asked for"))
+}
+
+/// Looks at an answer that is no success more closely: a wall is another failure, and says something
+/// else about the host, than a file that may not be had.
+async fn refusal(
+    failure: Failure,
+    response: Response,
+    cancel: &CancellationToken,
+) -> (Failure, HopVerdict) {
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+    if blocked::may_be(status) {
+        let shown = SafeUrl::new(response.url());
+        let page = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Vec::new(),
+            page = page(response) => page,
+        };
+        if blocked::is_wall(status, &headers, &page) {
+            let problem = format!("{shown}: the host turns this client away ({status})");
+            let failure =
+                Failure::new(FailureClass::Blocked, problem).with_retry_after(failure.retry_after);
+            let verdict = HopVerdict::Blocked {
+                status,
+                retry_after: failure.retry_after,
+            };
+            return (failure, verdict);
+        }
+    }
+    let verdict = classify::verdict(status, &headers, Utc::now());
+    (failure, verdict)
+}
+
+/// The longest wait for a refusal's page; without it the headers decide.
+const PAGE_WAIT: Duration = Duration::from_secs(2);
+
+async fn page(mut response: Response) -> Vec<u8> {
+    let mut page = Vec::new();
+    let reading = async {
+        while page.len() < blocked::PAGE_LEN {
+            match response.chunk().await {
+                Ok(Some(bytes)) => page.extend_from_slice(&bytes),
+                // What came is judged; the refusal is sure either way.
+                Ok(None) | Err(_) => break,
+            }
+        }
+    };
+    // As above.
+    let _ = timeout(PAGE_WAIT, reading).await;
+    page
 }
 
 /// Reads a whole body of at most `cap` bytes; a larger one is [`FailureClass::TooLarge`].
@@ -326,7 +417,8 @@ mod tests {
     fn only_what_was_asked_for_is_a_success() {
         assert_eq!(checked(200, "identity", false), None);
         assert_eq!(checked(200, "utf-8", false), None);
-        assert_eq!(checked(200, "GZIP", false), Some(FailureClass::Protocol));
+        assert_eq!(checked(200, "GZIP", false), None);
+        assert_eq!(checked(200, "br", false), Some(FailureClass::Protocol));
         assert_eq!(checked(206, "", false), Some(FailureClass::Protocol));
         assert_eq!(checked(304, "", false), Some(FailureClass::Protocol));
         assert_eq!(checked(304, "", true), None);
@@ -334,17 +426,29 @@ mod tests {
     }
 
     #[test]
-    fn a_coding_is_taken_where_it_was_asked_for() {
+    fn a_coding_that_was_asked_for_is_left_to_the_caller() {
         let mut request = Get::try_new("https://a.example/", "*/*").unwrap();
-        let asked = HeaderValue::from_static("deflate, GZIP");
+        let asked = HeaderValue::from_static("GZIP, br");
         request.headers.insert(ACCEPT_ENCODING, asked);
         let url = SafeUrl::new(&request.url);
-        let taken = ["gzip", "x-gzip", "deflate", "br", "zstd"].map(|coding| {
+        let taken = ["gzip", "x-gzip", "br", "deflate", "zstd"].map(|coding| {
             let headers =
                 HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]);
-            check(&request, 200, &headers, &url).is_ok()
+            check(&request, 200, &headers, &url).ok()
         });
-        assert_eq!(taken, [true, true, true, false, false]);
+        let left = Some(None);
+        assert_eq!(taken, [left, left, left, Some(Some(Coding::Deflate)), None]);
+    }
+
+    #[test]
+    fn case_121_line_breaks_in_a_url_are_refused() {
+        for text in ["https://a.example/\r\nHost: b", "https://a.exa\nmple/"] {
+            let failure = Get::try_new(text, "*/*").map(|_| ()).unwrap_err();
+            assert_eq!(failure.class, FailureClass::BadUrl);
+            assert!(!failure.message.contains(['\r', '\n']), "{failure}");
+        }
+        let encoded = Get::try_new("https://a.example/%0d%0aHost:%20b\n", "*/*").unwrap();
+        assert_eq!(encoded.url.as_str(), "https://a.example/%0d%0aHost:%20b");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Where a redirect leads, and whether it may be followed. Pure: no request is made here.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
 use url::Url;
 
-use super::address::judge_literal;
+use super::client::HttpClient;
 use super::config::HttpConfig;
+use super::cookies::Jar;
+use super::guard::Guard;
 use super::safe_url::{SafeUrl, escape};
 use crate::domain::{Failure, FailureClass};
 
@@ -15,72 +17,84 @@ pub fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// Judges a URL on its own: `http` or `https`, a host, and no address that may not be asked.
-pub fn judge(url: &Url, config: &HttpConfig, class: FailureClass) -> Result<(), Failure> {
-    let shown = SafeUrl::new(url);
-    if !matches!(url.scheme(), "http" | "https") {
-        let problem = format!("{shown}: only http and https can be fetched");
-        return Err(Failure::new(class, problem));
-    }
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err(Failure::new(class, format!("{shown}: has no host")));
-    }
-    if config.allow_private_addresses {
-        return Ok(());
-    }
-    judge_literal(url).map_err(|refused| Failure::new(class, format!("{shown}: {refused}")))
+/// Judges a URL on its own; what is wrong with it is a failure of `class`.
+pub fn judge(url: &Url, guard: &Guard, class: FailureClass) -> Result<(), Failure> {
+    let refuse = |refused| Failure::new(class, format!("{}: {refused}", SafeUrl::new(url)));
+    guard.judge_url(url).map_err(refuse)
 }
 
-/// The redirects of one request so far.
+/// How often one URL may be asked within a chain: a second time if its cookies changed meanwhile.
+const VISITS: usize = 2;
+
+/// The redirects of one request so far, and the cookies that they set.
 #[derive(Debug)]
-pub struct Chain {
-    seen: HashSet<Url>,
+pub struct Chain<'a> {
+    config: &'a HttpConfig,
+    guard: &'a Guard,
+    jar: Jar,
+    redirects: usize,
+    /// With which cookies each URL was asked.
+    seen: HashMap<Url, Vec<Option<HeaderValue>>>,
 }
 
-impl Chain {
+impl<'a> Chain<'a> {
     /// Begins with the first URL.
-    pub fn new(first: &Url) -> Self {
+    pub fn new(first: &Url, client: &'a HttpClient) -> Self {
         Self {
-            seen: HashSet::from([first.clone()]),
+            config: client.config(),
+            guard: client.guard(),
+            jar: Jar::default(),
+            redirects: 0,
+            seen: HashMap::from([(first.clone(), vec![None])]),
         }
+    }
+
+    /// The `Cookie` header for a request to `url`: what earlier hops set for it.
+    pub fn cookies(&self, url: &Url) -> Option<HeaderValue> {
+        self.jar.header(url)
     }
 
     /// The next URL after `from` answered a redirect with `headers`. Everything that is wrong with it
     /// is [`FailureClass::Redirect`].
-    pub fn next(
-        &mut self,
-        from: &Url,
-        headers: &HeaderMap,
-        config: &HttpConfig,
-    ) -> Result<Url, Failure> {
+    pub fn next(&mut self, from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
         let shown = SafeUrl::new(from);
         let refuse =
             |problem: String| Failure::new(FailureClass::Redirect, format!("{shown}: {problem}"));
         let target = target(from, headers).map_err(&refuse)?;
         let shown_target = SafeUrl::new(&target);
-        judge(&target, config, FailureClass::Redirect)?;
+        judge(&target, self.guard, FailureClass::Redirect)?;
         if brings_user_info(from, &target) {
             return Err(refuse(format!(
                 "the redirect to {shown_target} carries a password"
             )));
         }
         let is_downgrade = from.scheme() == "https" && target.scheme() == "http";
-        if is_downgrade && !config.allow_https_downgrade {
+        if is_downgrade && !self.config.allow_https_downgrade {
             return Err(refuse(format!(
                 "the redirect to {shown_target} leaves https; set http.allow_https_downgrade to follow it"
             )));
         }
-        // No cookies are kept, so the same URL gives the same answer.
-        if !self.seen.insert(target.clone()) {
+        self.jar.take(from, headers);
+        if !self.is_new(&target) {
             return Err(refuse(format!("redirect loop at {shown_target}")));
         }
-        if self.seen.len() > config.max_redirects + 1 {
+        self.redirects += 1;
+        if self.redirects > self.config.max_redirects {
             return Err(refuse(format!(
                 "more than {} redirects",
-                config.max_redirects
+                self.config.max_redirects
             )));
         }
         Ok(target)
+    }
+
+    /// Whether asking `target` now may give another answer than before.
+    fn is_new(&mut self, target: &Url) -> bool {
+        let cookies = self.jar.header(target);
+        let visits = self.seen.entry(target.clone()).or_default();
+        let is_new = visits.len() < VISITS && !visits.contains(&cookies);
+        visits.push(cookies);
+        is_new
     }
 }
 
@@ -125,9 +139,10 @@ mod tests {
 
     fn step_with(from: &str, location: &[u8], config: &HttpConfig) -> Result<String, String> {
         let from = Url::parse(from).unwrap();
+        let client = HttpClient::try_new(config.clone()).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(LOCATION, HeaderValue::from_bytes(location).unwrap());
-        match Chain::new(&from).next(&from, &headers, config) {
+        match Chain::new(&from, &client).next(&from, &headers) {
             Ok(url) => Ok(url.to_string()),
             Err(failure) => {
                 assert_eq!(failure.class, FailureClass::Redirect);
@@ -137,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_resolved_as_browsers_do() {
+    fn case_090_targets_are_resolved_as_browsers_do() {
         let from = "https://a.example/x/y?q";
         for (location, target) in [
             (&b"https://b.example/z"[..], "https://b.example/z"),
@@ -145,6 +160,8 @@ mod tests {
             (b"/z#part", "https://a.example/z"),
             (b"//b.example/z", "https://b.example/z"),
             (b" /a b ", "https://a.example/a%20b"),
+            // A host that lost its slash is another host; the name service decides.
+            (b"https://a.examplepath/z", "https://a.examplepath/z"),
             ("/ü".as_bytes(), "https://a.example/%C3%BC"),
         ] {
             assert_eq!(step(from, location).unwrap(), target);
@@ -154,13 +171,17 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_followed_is_named_without_secrets() {
+    fn case_090_what_may_not_be_followed_is_named_without_secrets() {
         let from = "https://a.example/x?token=t";
         for (location, problem) in [
             (&b""[..], "without a target"),
             (b"\xff\xfe", "is no text"),
             (b"https://", "is no URL"),
             (b"file:///etc/passwd", "only http and https"),
+            (b"gopher://a.example/", "only http and https"),
+            (b"s3://bucket/key", "only http and https"),
+            (b"https://a.example:22/", "port 22"),
+            (b"https://localhost./", "local name"),
             (b"http://a.example/z", "leaves https"),
             (b"https://me:pw@b.example/", "carries a password"),
             (b"https://169.254.169.254/", "no public address"),
@@ -186,15 +207,15 @@ mod tests {
 
     #[test]
     fn the_thirteenth_redirect_is_refused() {
-        let config = HttpConfig::default();
+        let client = HttpClient::try_new(HttpConfig::default()).unwrap();
         let mut url = Url::parse("https://a.example/0").unwrap();
-        let mut chain = Chain::new(&url);
+        let mut chain = Chain::new(&url, &client);
         let mut followed = 0;
         let failure = loop {
             let mut headers = HeaderMap::new();
             let location = HeaderValue::from_str(&format!("/{}", followed + 1)).unwrap();
             headers.insert(LOCATION, location);
-            match chain.next(&url, &headers, &config) {
+            match chain.next(&url, &headers) {
                 Ok(next) => url = next,
                 Err(failure) => break failure,
             }

@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_taken_in_full() {
+    fn case_080_seconds_are_taken_in_full() {
         assert_eq!(wait("0", None), Some(0));
         assert_eq!(wait(" 120 ", None), Some(120));
         assert_eq!(wait("86400", None), Some(86_400));
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_count_from_the_answers_own_date() {
+    fn case_080_dates_count_from_the_answers_own_date() {
         let later = "Sun, 06 Nov 1994 08:51:37 GMT";
         assert_eq!(wait(later, None), Some(120));
         assert_eq!(wait(later, Some("Sun, 06 Nov 1994 08:51:07 GMT")), Some(30));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_wait_is_none() {
+    fn case_080_what_is_no_wait_is_none() {
         for value in [
             "",
             "-1",

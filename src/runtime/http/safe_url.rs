@@ -95,6 +95,13 @@ impl SafeUrl {
         Self(escape(&shown))
     }
 
+    /// Whether `url` carries a signature, a token or another secret in its query: what it names can be
+    /// had for a while only.
+    pub fn is_signed(url: &Url) -> bool {
+        url.query()
+            .is_some_and(|query| redact_query(query) != query)
+    }
+
     /// The text as shown.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -190,6 +197,15 @@ mod tests {
         );
         let bare = shown("https://a.example/?0123456789abcdef0123");
         assert_eq!(bare, "https://a.example/?REDACTED");
+    }
+
+    #[test]
+    fn signed_urls_are_known_by_their_secrets() {
+        let is_signed = |text| SafeUrl::is_signed(&Url::parse(text).unwrap());
+        assert!(is_signed("https://a.example/e.mp3?Expires=9&Signature=s"));
+        assert!(is_signed("https://a.example/e.mp3?X-Amz-Credential=c"));
+        assert!(!is_signed("https://a.example/e.mp3?updated=17"));
+        assert!(!is_signed("https://a.example/e.mp3"));
     }
 
     #[test]

@@ -8,9 +8,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Share of an episode's fetch that succeeded: 1 or 0 an episode, by `feed_slug`. Publisher-side
-/// permanent failures are not counted: no operator can mend a dead link.
+/// Episodes stored, of those stored or given up after their last try: 1 or 0 an episode, by
+/// `feed_slug`. Publisher-side failures are not counted: no operator can mend a dead link.
 pub const DOWNLOAD_SUCCESS_RATE: &str = "DownloadSuccessRate";
+/// 1 for each episode that ended in a publisher-side failure (a dead link, a refusal, a bot wall, a
+/// page in place of audio), by `feed_slug`; those are not in [`DOWNLOAD_SUCCESS_RATE`].
+pub const PUBLISHER_FAILURES: &str = "PublisherFailures";
 /// 1 for each answer 429, 0 for each other answer, by `hostname`.
 pub const PER_HOST_429: &str = "PerHost429";
 /// Gigabytes (10^9) received, by `phase`.

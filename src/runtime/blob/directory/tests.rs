@@ -27,7 +27,7 @@ async fn it_keeps_the_ports_promises() {
 }
 
 #[tokio::test]
-async fn a_sweep_takes_the_dead_and_spares_the_living() {
+async fn case_102_a_sweep_takes_the_dead_and_spares_the_living() {
     let (_root, store) = store();
     let mut living = store.create("a/b", PutMode::Create).await.unwrap();
     living.write(text("x")).await.unwrap();
