@@ -47,6 +47,14 @@ impl HopPass for MeteredPass {
         self.inner.lost()
     }
 
+    async fn answered(&mut self, status: u16) {
+        self.inner.answered(status).await;
+    }
+
+    fn received(&mut self, bytes: usize) {
+        self.inner.received(bytes);
+    }
+
     async fn finish(self: Box<Self>, verdict: HopVerdict) {
         // First the pass: others wait for it.
         self.inner.finish(verdict).await;

@@ -73,7 +73,7 @@ fn signal(verdict: HopVerdict) -> Signal {
     match verdict {
         HopVerdict::Answered { .. } => Signal::Served,
         HopVerdict::Throttled { .. } | HopVerdict::Strained { .. } => Signal::Congested,
-        HopVerdict::Unknown { .. } => Signal::Neutral,
+        HopVerdict::Blocked { .. } | HopVerdict::Unknown { .. } => Signal::Neutral,
     }
 }
 

@@ -91,6 +91,7 @@ impl BodyStream {
             }
             Ok(Some(bytes)) => {
                 self.received += bytes.len() as u64;
+                live.pass.received(bytes.len());
                 Ok(Some(bytes))
             }
             Ok(None) => self.end().await,

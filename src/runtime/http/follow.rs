@@ -119,8 +119,9 @@ pub async fn follow(
     let mut hops = Vec::new();
     loop {
         let pass = gate.enter(&url, cancel).await?;
-        let (response, pass) = send(client, &request, &url, pass, cancel).await?;
+        let (response, mut pass) = send(client, &request, &url, pass, cancel).await?;
         let status = response.status().as_u16();
+        pass.answered(status).await;
         let shown = SafeUrl::new(&url);
         hops.push(Hop {
             url: shown.to_string(),

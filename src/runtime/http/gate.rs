@@ -29,6 +29,12 @@ pub trait HopPass: Debug + Send {
     /// Fires when the right ended early, so that the transfer has to stop.
     fn lost(&self) -> CancellationToken;
 
+    /// Tells that the answer's headers are in; called at most once, before the body is read.
+    async fn answered(&mut self, _status: u16) {}
+
+    /// Tells that bytes of the body came.
+    fn received(&mut self, _bytes: usize) {}
+
     /// Gives it back and tells how the host did.
     async fn finish(self: Box<Self>, verdict: HopVerdict);
 }
@@ -48,6 +54,13 @@ pub enum HopVerdict {
         /// What it asks for, where it does.
         retry_after: Option<Duration>,
     },
+    /// The host refuses us: 403, which shields in front of podcast hosts also use as a rate limit.
+    Blocked {
+        /// The answer's status.
+        status: u16,
+        /// When it wants us back, where it says so.
+        retry_after: Option<Duration>,
+    },
     /// No or half an answer, or a server error: a sign of overload if it comes in numbers.
     Strained {
         /// The answer's status, where there was one.
@@ -64,7 +77,9 @@ impl HopVerdict {
     /// The answer's status, where there was one.
     pub fn status(self) -> Option<u16> {
         match self {
-            Self::Answered { status } | Self::Throttled { status, .. } => Some(status),
+            Self::Answered { status }
+            | Self::Throttled { status, .. }
+            | Self::Blocked { status, .. } => Some(status),
             Self::Strained { status } | Self::Unknown { status } => status,
         }
     }
