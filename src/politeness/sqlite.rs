@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use rand::Rng;
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::window::{HostState, Verdict};
+use super::window::{Ended, HostState, Leases, Verdict};
 use super::{HostKey, HostLimits, HostWindows, Signal, Slot, SlotDecision, WindowError};
 use crate::domain::OwnerId;
 use crate::runtime::clock::{Clock, later};
@@ -15,7 +16,7 @@ use crate::runtime::sqlite::{
     Database, DatabaseError, StatementError, read_row, read_time, to_micros,
 };
 
-/// Windows of fixed size: how transfers went changes nothing.
+/// One transaction a step, so that many processes may share the file.
 ///
 /// The clock is read inside the transaction. A time from before it would be too old by however long
 /// the call waited for its turn at the file.
@@ -70,109 +71,135 @@ impl HostWindows for SqliteHostWindows {
         owner: &OwnerId,
         ttl: Duration,
     ) -> Result<SlotDecision, WindowError> {
-        let (limit, spacing) = (self.limits.limit(host), self.limits.start_spacing());
+        let rules = self.limits.rules(host);
         let (host, owner) = (host.clone(), owner.clone());
-        self.write(
-            move |rows, now| match state(rows, &host, now)?.decide(now, limit, spacing) {
+        self.write(move |rows, now| {
+            let out = leases(rows, &host, now)?;
+            let mut state = state(rows, &host)?;
+            match state.acquire(now, rules, out) {
                 Verdict::Refuse(decision) => Ok(decision),
-                Verdict::Grant { next_start } => {
-                    let until = later(now, ttl);
-                    grant(rows, host, &owner, until, next_start).map(SlotDecision::Granted)
+                Verdict::Grant { is_hop } => {
+                    let slot = Slot::new(host, now, is_hop);
+                    keep(rows, &slot.host, &state)?;
+                    lease(rows, &slot, &owner, later(now, ttl))?;
+                    Ok(SlotDecision::Granted(slot))
                 }
-            },
-        )
+            }
+        })
         .await
     }
 
     async fn renew(&self, slot: &Slot, ttl: Duration) -> Result<(), WindowError> {
-        let id = slot.id.clone();
-        let update = "UPDATE host_slots SET until_us = ?3 WHERE id = ?1 AND until_us > ?2";
+        let slot = slot.clone();
+        let host = slot.host.clone();
+        let update = "UPDATE host_slots SET until_us = ?3, is_hop = 0 WHERE id = ?1 AND until_us > ?2";
         let renew = self.write(move |rows, now| {
-            let (now, until) = (to_micros(now), to_micros(later(now, ttl)));
-            Ok(rows.execute(update, params![id, now, until])?)
+            let (at, until) = (to_micros(now), to_micros(later(now, ttl)));
+            let renewed = rows.execute(update, params![slot.id, at, until])? > 0;
+            if renewed && slot.is_hop {
+                let mut state = state(rows, &slot.host)?;
+                state.saw_body();
+                keep(rows, &slot.host, &state)?;
+            }
+            Ok(renewed)
         });
         match renew.await? {
-            0 => Err(WindowError::SlotLost {
-                host: slot.host.clone(),
-            }),
-            _ => Ok(()),
+            true => Ok(()),
+            false => Err(WindowError::SlotLost { host }),
         }
     }
 
-    async fn release(&self, slot: Slot, _signal: Signal) -> Result<(), WindowError> {
-        let delete = "DELETE FROM host_slots WHERE id = ?1";
-        self.write(move |rows, _| Ok(rows.execute(delete, [slot.id])?))
-            .await
-            .map(drop)
-    }
-
-    async fn hold_off(&self, host: &HostKey, until: DateTime<Utc>) -> Result<(), WindowError> {
-        let host = host.clone();
-        let upsert = "INSERT INTO hosts (host, not_before_us) VALUES (?1, ?2)
-            ON CONFLICT (host) DO UPDATE SET
-                not_before_us = max(ifnull(not_before_us, ?2), ?2)";
-        self.write(move |rows, _| {
-            Ok(rows.execute(upsert, params![host.as_str(), to_micros(until)])?)
+    async fn release(&self, slot: Slot, signal: Signal) -> Result<(), WindowError> {
+        let rules = self.limits.rules(&slot.host);
+        let random = rand::rng().random();
+        self.write(move |rows, now| {
+            let out = leases(rows, &slot.host, now)?;
+            let delete = "DELETE FROM host_slots WHERE id = ?1";
+            let ended = Ended {
+                signal,
+                granted_at: slot.granted_at,
+                was_live: rows.prepare_cached(delete)?.execute([&slot.id])? > 0,
+                in_flight: out.slots,
+            };
+            let before = state(rows, &slot.host)?;
+            let mut after = before.clone();
+            after.learn(now, rules, ended, random);
+            if after != before {
+                keep(rows, &slot.host, &after)?;
+            }
+            Ok(())
         })
         .await
-        .map(drop)
     }
 }
 
-/// What is known about `host`, after its expired slots are gone.
-fn state(
+/// What of `host` is out at `now`; what expired is removed.
+fn leases(
     rows: &Transaction<'_>,
     host: &HostKey,
     now: DateTime<Utc>,
-) -> Result<HostState, StatementError> {
+) -> Result<Leases, StatementError> {
     rows.prepare_cached("DELETE FROM host_slots WHERE host = ?1 AND until_us <= ?2")?
         .execute(params![host.as_str(), to_micros(now)])?;
-    let mut times = rows.prepare_cached("SELECT * FROM hosts WHERE host = ?1")?;
-    let times = times
-        .query_row([host.as_str()], |row| {
-            Ok(read_row("hosts", &["host"], row, |row| {
-                Ok((
-                    read_time(row, "not_before_us")?,
-                    read_time(row, "next_start_us")?,
-                ))
-            }))
-        })
-        .optional()?
-        .transpose()?;
-    let (not_before, next_start) = times.unwrap_or_default();
     let mut slots = rows.prepare_cached(
-        "SELECT ?1 AS host, count(*) AS live, min(until_us) AS first FROM host_slots WHERE host = ?1",
+        "SELECT ?1 AS host, count(*) FILTER (WHERE NOT is_hop) AS slots,
+            count(*) FILTER (WHERE is_hop) AS hops, min(until_us) AS first
+        FROM host_slots WHERE host = ?1",
     )?;
     slots.query_row([host.as_str()], |row| {
         Ok(read_row("host_slots", &["host"], row, |row| {
-            Ok(HostState {
-                not_before,
-                next_start,
-                live: row.get("live")?,
+            Ok(Leases {
+                slots: row.get("slots")?,
+                hops: row.get("hops")?,
                 first_expiry: read_time(row, "first")?,
             })
         }))
     })?
 }
 
-fn grant(
+/// What is remembered about `host`.
+fn state(rows: &Transaction<'_>, host: &HostKey) -> Result<HostState, StatementError> {
+    let state = rows
+        .prepare_cached("SELECT host, state FROM hosts WHERE host = ?1")?
+        .query_row([host.as_str()], |row| {
+            Ok(read_row("hosts", &["host"], row, |row| {
+                let state: String = row.get("state")?;
+                Ok(serde_json::from_str(&state)?)
+            }))
+        })
+        .optional()?
+        .transpose()?;
+    Ok(state.unwrap_or_default())
+}
+
+fn keep(rows: &Transaction<'_>, host: &HostKey, state: &HostState) -> Result<(), StatementError> {
+    let state = serde_json::to_string(state)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    rows.prepare_cached(
+        "INSERT INTO hosts (host, state) VALUES (?1, ?2)
+        ON CONFLICT (host) DO UPDATE SET state = ?2",
+    )?
+    .execute(params![host.as_str(), state])?;
+    Ok(())
+}
+
+fn lease(
     rows: &Transaction<'_>,
-    host: HostKey,
+    slot: &Slot,
     owner: &OwnerId,
     until: DateTime<Utc>,
-    next_start: DateTime<Utc>,
-) -> Result<Slot, StatementError> {
-    let id = uuid::Uuid::new_v4().simple().to_string();
+) -> Result<(), StatementError> {
     rows.prepare_cached(
-        "INSERT INTO host_slots (id, host, owner, until_us) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO host_slots (id, host, owner, until_us, is_hop) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute(params![id, host.as_str(), owner.as_str(), to_micros(until)])?;
-    rows.prepare_cached(
-        "INSERT INTO hosts (host, next_start_us) VALUES (?1, ?2)
-        ON CONFLICT (host) DO UPDATE SET next_start_us = ?2",
-    )?
-    .execute(params![host.as_str(), to_micros(next_start)])?;
-    Ok(Slot { host, id })
+    .execute(params![
+        slot.id,
+        slot.host.as_str(),
+        owner.as_str(),
+        to_micros(until),
+        slot.is_hop
+    ])?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -210,6 +237,133 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         let decision = first.acquire(&host, &owner, TTL).await.unwrap();
         assert!(matches!(decision, SlotDecision::Full(_)), "{decision:?}");
+    }
+
+    /// Somebody else's view of the same time.
+    #[derive(Debug)]
+    struct Skewed(Arc<ManualClock>, chrono::TimeDelta);
+
+    impl Clock for Skewed {
+        fn now(&self) -> DateTime<Utc> {
+            self.0.now() + self.1
+        }
+    }
+
+    async fn is_granted(windows: &SqliteHostWindows, host: &HostKey) -> Option<Slot> {
+        let owner = OwnerId::generate("somebody");
+        match windows.acquire(host, &owner, TTL).await.unwrap() {
+            SlotDecision::Granted(slot) => Some(slot),
+            SlotDecision::Full(_) => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn case_087_a_killed_workers_slots_are_free_after_a_minute() {
+        let clock = Arc::new(ManualClock::default());
+        let windows = windows(Database::open_in_memory().unwrap(), &clock);
+        let host = HostKey("a.example".into());
+        let second = Duration::from_secs(1);
+        let killed = is_granted(&windows, &host).await.unwrap();
+        clock.advance(second);
+        let alive = is_granted(&windows, &host).await.unwrap();
+        for _ in 1..60 {
+            assert_eq!(is_granted(&windows, &host).await, None);
+            windows.renew(&alive, TTL).await.unwrap();
+            clock.advance(second);
+        }
+        assert!(is_granted(&windows, &host).await.is_some());
+        let late = windows.renew(&killed, TTL).await;
+        assert!(matches!(late, Err(WindowError::SlotLost { .. })), "{late:?}");
+        windows.renew(&alive, TTL).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn case_088_clocks_ten_seconds_apart_grant_no_living_slot_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("podrun.db");
+        let clock = Arc::new(ManualClock::default());
+        let skewed = |seconds| {
+            let skew = chrono::TimeDelta::seconds(seconds);
+            let clock = Arc::new(Skewed(Arc::clone(&clock), skew));
+            let database = Database::open(&path).unwrap();
+            SqliteHostWindows::new(database, conformance::limits(), clock)
+        };
+        let (slow, fast) = (skewed(-5), skewed(5));
+        let host = HostKey("a.example".into());
+        let second = Duration::from_secs(1);
+        let mut slots = Vec::new();
+        for windows in [&slow, &fast] {
+            slots.push(is_granted(windows, &host).await.unwrap());
+            // Ten seconds pass for whoever changes from one clock to the other.
+            clock.advance(second);
+        }
+        // Each renews as a worker does, every third of a slot's life, by its own clock.
+        for elapsed in 0..300 {
+            if elapsed % 20 == 0 {
+                slow.renew(&slots[0], TTL).await.unwrap();
+                fast.renew(&slots[1], TTL).await.unwrap();
+            }
+            clock.advance(second);
+            assert_eq!(is_granted(&slow, &host).await, None);
+            assert_eq!(is_granted(&fast, &host).await, None);
+        }
+        // Both die. Each slot goes to one other, at most ten seconds early, and to no second one.
+        let mut again = Vec::new();
+        for _ in 0..75 {
+            clock.advance(second);
+            for windows in [&fast, &slow] {
+                again.extend(is_granted(windows, &host).await);
+            }
+            // Nobody renews, so what was granted first may be over before this ends; it is not.
+            assert!(again.len() <= 2, "{again:?}");
+        }
+        assert_eq!(again.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_file_from_before_adaptive_windows_keeps_its_rests() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("podrun.db");
+        let old = rusqlite::Connection::open(&path).unwrap();
+        for migration in [
+            include_str!("../runtime/sqlite/migrations/0001_queue_checkpoints_metrics.sql"),
+            include_str!("../runtime/sqlite/migrations/0002_host_windows.sql"),
+        ] {
+            old.execute_batch(migration).unwrap();
+        }
+        let clock = Arc::new(ManualClock::default());
+        let until = later(clock.now(), Duration::from_secs(3600));
+        let insert = "INSERT INTO hosts VALUES ('a.example', ?1, NULL), ('b.example', NULL, 5)";
+        old.execute(insert, [to_micros(until)]).unwrap();
+        old.pragma_update(None, "application_id", 0x706f_6472)
+            .unwrap();
+        old.pragma_update(None, "user_version", 2).unwrap();
+        drop(old);
+
+        let windows = windows(Database::open(&path).unwrap(), &clock);
+        let host = HostKey("a.example".into());
+        let owner = OwnerId::generate("somebody");
+        let answer = windows.acquire(&host, &owner, TTL).await.unwrap();
+        assert_eq!(answer, SlotDecision::HeldOff(until));
+        let host = HostKey("b.example".into());
+        assert!(is_granted(&windows, &host).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_damaged_row_stops_its_own_host_and_says_so() {
+        let clock = Arc::new(ManualClock::default());
+        let database = Database::open_in_memory().unwrap();
+        let damage = "INSERT INTO hosts (host, state) VALUES ('a.example', '{\"width\": 7}')";
+        let write = database.write(move |rows| Ok(rows.execute(damage, [])?));
+        write.await.unwrap();
+        let windows = windows(database, &clock);
+        let (host, owner) = (HostKey("a.example".into()), OwnerId::generate("somebody"));
+        let error = windows.acquire(&host, &owner, TTL).await.unwrap_err();
+        let told = error.to_string();
+        assert!(told.contains("hosts") && told.contains("a.example"), "{told}");
+        let other = HostKey("b.example".into());
+        assert!(is_granted(&windows, &other).await.is_some());
     }
 
     #[tokio::test]
