@@ -184,7 +184,10 @@ fn default_groups() -> BTreeMap<String, HostGroup> {
         ("libsyn.com", HostGroup::new(3, &[])),
         ("simplecast.com", HostGroup::new(4, &simplecast)),
         // One company with two domains; no limit of its own is known.
-        ("omny.fm", HostGroup::new(HostLimits::DEFAULT_LIMIT, &["omnystudio.com"])),
+        (
+            "omny.fm",
+            HostGroup::new(HostLimits::DEFAULT_LIMIT, &["omnystudio.com"]),
+        ),
     ]
     .map(|(name, group)| (name.to_owned(), group))
     .into()

@@ -100,7 +100,9 @@ impl HostWindows for MemoryHostWindows {
             Verdict::Grant { is_hop } => {
                 let slot = Slot::new(host.clone(), now, is_hop);
                 let until = later(now, ttl);
-                entry.leases.insert(slot.id.clone(), Lease { until, is_hop });
+                entry
+                    .leases
+                    .insert(slot.id.clone(), Lease { until, is_hop });
                 Ok(SlotDecision::Granted(slot))
             }
         }

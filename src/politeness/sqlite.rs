@@ -92,7 +92,8 @@ impl HostWindows for SqliteHostWindows {
     async fn renew(&self, slot: &Slot, ttl: Duration) -> Result<(), WindowError> {
         let slot = slot.clone();
         let host = slot.host.clone();
-        let update = "UPDATE host_slots SET until_us = ?3, is_hop = 0 WHERE id = ?1 AND until_us > ?2";
+        let update =
+            "UPDATE host_slots SET until_us = ?3, is_hop = 0 WHERE id = ?1 AND until_us > ?2";
         let renew = self.write(move |rows, now| {
             let (at, until) = (to_micros(now), to_micros(later(now, ttl)));
             let renewed = rows.execute(update, params![slot.id, at, until])? > 0;
@@ -274,7 +275,10 @@ mod tests {
         }
         assert!(is_granted(&windows, &host).await.is_some());
         let late = windows.renew(&killed, TTL).await;
-        assert!(matches!(late, Err(WindowError::SlotLost { .. })), "{late:?}");
+        assert!(
+            matches!(late, Err(WindowError::SlotLost { .. })),
+            "{late:?}"
+        );
         windows.renew(&alive, TTL).await.unwrap();
     }
 
@@ -361,7 +365,10 @@ mod tests {
         let (host, owner) = (HostKey("a.example".into()), OwnerId::generate("somebody"));
         let error = windows.acquire(&host, &owner, TTL).await.unwrap_err();
         let told = error.to_string();
-        assert!(told.contains("hosts") && told.contains("a.example"), "{told}");
+        assert!(
+            told.contains("hosts") && told.contains("a.example"),
+            "{told}"
+        );
         let other = HostKey("b.example".into());
         assert!(is_granted(&windows, &other).await.is_some());
     }

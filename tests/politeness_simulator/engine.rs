@@ -75,6 +75,8 @@ pub(crate) struct Simulation {
     pub(crate) bodies: Vec<f64>,
     /// When the last episode was complete.
     pub(crate) makespan: Duration,
+    /// Transfers whose worker was killed.
+    pub(crate) vanished: usize,
     windows: MemoryHostWindows,
     keys: Vec<HostKey>,
     clock: Arc<ManualClock>,
@@ -83,6 +85,8 @@ pub(crate) struct Simulation {
     events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     sequence: u64,
     versions: Vec<u64>,
+    /// The transfers whose bodies are on their way from each host.
+    on_the_way: Vec<Vec<usize>>,
     changed_at: Vec<Duration>,
     workers: Vec<Worker>,
     queue: VecDeque<usize>,
@@ -120,10 +124,12 @@ impl Simulation {
             start: clock.now(),
             clock,
             versions: vec![0; hosts.len()],
+            on_the_way: vec![Vec::new(); hosts.len()],
             changed_at: vec![Duration::ZERO; hosts.len()],
             hosts,
             bodies,
             makespan: Duration::ZERO,
+            vanished: 0,
             now: Duration::ZERO,
             events: BinaryHeap::new(),
             sequence: 0,
@@ -273,6 +279,7 @@ impl Simulation {
         self.transfers[number].reply = Some(reply);
         match reply {
             Reply::Serve => {
+                self.on_the_way[host].push(number);
                 self.after(STALL_WINDOW, Event::Watch(number));
             }
             Reply::Redirect | Reply::Refuse(..) => self.after(LATENCY, Event::Answer(number)),
@@ -285,27 +292,16 @@ impl Simulation {
         let elapsed = (self.now - self.changed_at[host]).as_secs_f64();
         let done = elapsed * self.hosts[host].speed();
         self.changed_at[host] = self.now;
-        for number in self.bodies_of(host) {
+        for number in self.on_the_way[host].clone() {
             self.transfers[number].left -= done;
         }
-    }
-
-    fn bodies_of(&self, host: usize) -> Vec<usize> {
-        // Only the last ones can be under way: as many as there are workers, and the long ones.
-        let first = self.transfers.len().saturating_sub(2000);
-        (first..self.transfers.len())
-            .filter(|number| {
-                let transfer = &self.transfers[*number];
-                transfer.host == host && !transfer.is_over && transfer.reply == Some(Reply::Serve)
-            })
-            .collect()
     }
 
     /// Computes anew when the bodies of a host will be complete.
     fn reschedule(&mut self, host: usize) {
         self.versions[host] += 1;
         let (version, speed) = (self.versions[host], self.hosts[host].speed());
-        for number in self.bodies_of(host) {
+        for number in self.on_the_way[host].clone() {
             let wait = Duration::from_secs_f64(self.transfers[number].left.max(0.0) / speed);
             self.after(wait, Event::Complete(number, version));
         }
@@ -328,7 +324,9 @@ impl Simulation {
                 Signal::Redirected
             }
             Some(Reply::Refuse(403, retry_after)) => {
-                self.give_up(worker);
+                // Not the same ones again and again.
+                let forbidden = self.workers[worker].work.take();
+                self.queue.extend(forbidden.map(|(episode, _)| episode));
                 let episode = episode as u64;
                 Signal::Blocked {
                     episode,
@@ -388,6 +386,7 @@ impl Simulation {
         let host = self.transfers[number].host;
         self.progress(host);
         self.transfers[number].is_over = true;
+        self.on_the_way[host].retain(|other| *other != number);
         if self.transfers[number].reply.is_some() {
             self.hosts[host].leave();
         }
@@ -435,6 +434,7 @@ impl Simulation {
         for number in 0..self.transfers.len() {
             let transfer = &self.transfers[number];
             if transfer.worker < count && !transfer.is_over {
+                self.vanished += 1;
                 self.vanish(number);
             }
         }

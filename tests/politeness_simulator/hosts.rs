@@ -14,6 +14,7 @@ pub(crate) enum Reply {
 }
 
 /// How a host judges a request.
+#[derive(Clone, Copy)]
 pub(crate) enum Model {
     /// 429 beyond so many at once.
     Limit(usize),

@@ -32,7 +32,8 @@ pub(super) struct Breaker {
 impl Breaker {
     /// When it lets somebody through again, where it is open.
     pub(super) fn until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.open_until.filter(|until| is_ahead(now, *until, LONGEST))
+        self.open_until
+            .filter(|until| is_ahead(now, *until, LONGEST))
     }
 
     /// It was open, and the host has not served anything since.

@@ -16,10 +16,11 @@
 //!   it, as in TCP's once-per-round-trip rule. The width falls to β (0.5 after a 429, 0.7 else) and the
 //!   width before the failed one becomes the cap. Nobody starts before
 //!   `max(Retry-After, 15 s · 2^fails)` is over, plus up to a quarter: jitter only adds.
-//! * **Growth**: +1 per 25 successes up to the cap, only while at least half of the window is in use.
-//!   Above the cap only one probe after 250 successes without an event, twice as many after each
-//!   failed probe, up to 4000 or a day. A probe that fails says nothing new, so the width goes back to
-//!   the cap and not to β. In the long run that is one 429 in 250 answers or fewer: under 1 %.
+//! * **Growth**, only while at least half of the window is in use: +1 per 10 successes up to the cap,
+//!   which was borne before. Above it +1 per 25, beginning with a probe that waits for 250 successes
+//!   without an event, and for twice as many after each probe that failed, up to 4000 or a day. A failed
+//!   probe says nothing new, so the width goes back to the cap and not to β. In the long run that is
+//!   one 429 in 250 answers or fewer: under 1 %.
 //! * **Pace** ([`Spacing`]): a host that refuses a width which it bore before counts requests, not
 //!   connections. The starts between its 429s tell its rate, and starts are then kept that far apart:
 //!   whole slots are too coarse to follow a rate, one in five is 20 %.
@@ -158,7 +159,8 @@ impl HostState {
                 self.succeeded(ended.granted_at);
                 if self.spacing.succeeded() {
                     let may_grow = !self.speed.is_slow();
-                    self.width.succeeded(now, rules.limit, ended.in_flight, may_grow);
+                    self.width
+                        .succeeded(now, rules.limit, ended.in_flight, may_grow);
                 }
             }
             Signal::Redirected if ended.was_live => {
@@ -172,7 +174,11 @@ impl HostState {
                 // Whatever else is true, what the host asked for is kept.
                 let asked = retry_after.map(|wait| jittered(wait, random));
                 self.rest.extend(now, asked);
-                let beta = if status == 429 { Beta::Half } else { Beta::Most };
+                let beta = if status == 429 {
+                    Beta::Half
+                } else {
+                    Beta::Most
+                };
                 self.congested(now, rules, ended, beta, random);
             }
             Signal::Strained if ended.was_live && self.rest.strained(now) => {
@@ -219,11 +225,13 @@ impl HostState {
         if !self.rest.is_new(ended.granted_at) {
             return;
         }
-        if beta == Beta::Half {
-            let is_proven = self.width.is_proven(rules.limit);
-            self.spacing.refused(now, is_proven);
-        }
-        if self.width.decrease(now, rules.limit, beta) {
+        let is_proven = self.width.is_proven(rules.limit);
+        // 503 and strain at a width that was borne are more likely an outage than a lower limit.
+        let is_the_width = match beta {
+            Beta::Half => !self.spacing.refused(now, is_proven),
+            Beta::Most => false,
+        };
+        if self.width.decrease(now, rules.limit, beta, is_the_width) {
             self.spacing.widen();
         }
         let fails = self.rest.congested(now, random);

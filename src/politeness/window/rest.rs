@@ -44,7 +44,8 @@ pub(super) struct Rest {
 impl Rest {
     /// When the rest that is on ends.
     pub(super) fn until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.not_before.filter(|until| is_ahead(now, *until, LONGEST))
+        self.not_before
+            .filter(|until| is_ahead(now, *until, LONGEST))
     }
 
     /// Whether a request let in at `granted_at` was sent after the last event, and so knows of it.

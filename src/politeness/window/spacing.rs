@@ -20,7 +20,7 @@ const STARTS_TO_TELL: u32 = 10;
 /// How much slower than that rate is slow enough.
 const SLOWER: f64 = 1.05;
 /// Successes after which a little more than that is tried.
-const SUCCESSES_TO_QUICKEN: u32 = 250;
+const SUCCESSES_TO_QUICKEN: u32 = 1000;
 
 /// When the next start may be. No bursts: two starts in the same moment would make two refusals out of
 /// each failed probe.
@@ -64,18 +64,18 @@ impl Spacing {
 
     /// Takes a 429. Where it came at a width that the host bore before, it counts requests, not
     /// connections: its tokens were used up at both of the last 429s, so the starts between them are
-    /// the tokens that came in, and tell how many come in a second.
-    pub(super) fn refused(&mut self, now: DateTime<Utc>, is_about_rate: bool) {
+    /// the tokens that came in, and tell how many come in a second. True where they did.
+    pub(super) fn refused(&mut self, now: DateTime<Utc>, is_about_rate: bool) -> bool {
         let starts = std::mem::take(&mut self.starts);
-        let Some(since) = self.last_429.replace(now) else {
-            return;
-        };
+        let since = self.last_429.replace(now);
         self.successes = 0;
-        if is_about_rate && starts >= STARTS_TO_TELL {
-            let interval = rest(since, now).mul_f64(SLOWER) / starts;
-            let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-            self.pace_ms = self.pace_ms.max(interval);
-        }
+        let Some(since) = since.filter(|_| is_about_rate && starts >= STARTS_TO_TELL) else {
+            return false;
+        };
+        let interval = rest(since, now).mul_f64(SLOWER) / starts;
+        let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        self.pace_ms = self.pace_ms.max(interval);
+        true
     }
 
     /// Doubles the gap.

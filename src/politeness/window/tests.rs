@@ -120,7 +120,7 @@ fn an_idle_window_does_not_grow() {
 }
 
 #[test]
-fn the_cap_is_regained_by_twenty_fives_and_probed_ever_more_seldom() {
+fn the_cap_is_regained_and_probed_ever_more_seldom() {
     let mut bench = Bench::with_cap(8);
     let mut successes = Vec::new();
     for _ in 0..6 {
@@ -134,14 +134,14 @@ fn the_cap_is_regained_by_twenty_fives_and_probed_ever_more_seldom() {
         assert_eq!(bench.width(), 8, "a failed probe goes back to the cap");
         successes.push(count);
     }
-    // 100 of the first 250 were spent on the way back to the cap.
-    assert_eq!(successes, [150, 500, 1000, 2000, 4000, 4000]);
+    // 40 of the first 250 were spent on the way back to the cap.
+    assert_eq!(successes, [210, 500, 1000, 2000, 4000, 4000]);
 }
 
 #[test]
 fn a_probe_that_holds_moves_the_cap() {
     let mut bench = Bench::with_cap(4);
-    bench.serve(200);
+    bench.serve(230);
     assert_eq!(bench.width(), 5);
     bench.serve(25);
     assert_eq!(bench.width(), 6);
@@ -300,7 +300,7 @@ fn case_085_a_host_that_slows_down_is_not_pressed_harder() {
     for slow in [pace(100, 10_000), pace(2000, 1_000_000)] {
         let mut bench = Bench::with_cap(10);
         bench.throttle();
-        for _ in 0..24 {
+        for _ in 0..9 {
             bench.end(pace(100, 1_000_000), 0);
         }
         assert_eq!(bench.width(), 5);

@@ -7,7 +7,9 @@ use super::{Beta, micros};
 
 /// The width that a host never asked before begins with.
 const START: u32 = 2;
-/// Successes for one more slot below the cap, and for believing one above it.
+/// Successes for one more slot below the cap: the host bore that width before.
+const SUCCESSES_TO_REGAIN: u32 = 10;
+/// Successes for one more slot above it, and for believing one.
 const SUCCESSES_TO_GROW: u32 = 25;
 /// Successes since the last event before the first probe above the cap.
 const SUCCESSES_TO_PROBE: u32 = 250;
@@ -92,7 +94,10 @@ impl Width {
             let since = self.probed_at.map(|at| now - at);
             self.ok_since_event >= self.probe_after || since.is_none_or(|age| age >= PROBE_ANYWAY)
         };
-        self.ok_since_change >= SUCCESSES_TO_GROW && (slots < cap || has_waited())
+        match slots < cap {
+            true => self.ok_since_change >= SUCCESSES_TO_REGAIN,
+            false => self.ok_since_change >= SUCCESSES_TO_GROW && has_waited(),
+        }
     }
 
     /// Whether the host bore this width before.
@@ -100,8 +105,15 @@ impl Width {
         self.cap.is_some_and(|cap| self.slots(limit) <= cap)
     }
 
-    /// Takes a congestion event at `now`. True where the width was 1 already.
-    pub(super) fn decrease(&mut self, now: DateTime<Utc>, limit: u32, beta: Beta) -> bool {
+    /// Takes a congestion event at `now`. `is_the_width` tells that nothing but the width can be the
+    /// cause. True where the width was 1 already.
+    pub(super) fn decrease(
+        &mut self,
+        now: DateTime<Utc>,
+        limit: u32,
+        beta: Beta,
+        is_the_width: bool,
+    ) -> bool {
         let failed = self.slots(limit);
         let kept = match self.cap.filter(|cap| *cap < failed) {
             // A failed probe.
@@ -116,9 +128,9 @@ impl Width {
         };
         let cap = self.cap;
         self.fail(now, failed);
-        if beta == Beta::Most && cap == Some(failed) {
-            // More likely an outage than a lower limit: what was borne before may be regained. If it
-            // fails again on the way there, the cap is lower indeed.
+        if !is_the_width && cap == Some(failed) {
+            // What was borne before may be regained. If it fails again on the way there, the cap is
+            // lower indeed.
             self.cap = cap;
         }
         self.change(kept.max(1));
@@ -138,7 +150,7 @@ impl Width {
     /// Takes a block: half the width, and no probe for as long as there ever is none. What a host
     /// punishes for half an hour is not tried for curiosity.
     pub(super) fn blocked(&mut self, now: DateTime<Utc>, limit: u32) {
-        self.decrease(now, limit, Beta::Half);
+        self.decrease(now, limit, Beta::Half, true);
         self.probe_after = MOST_TO_PROBE;
     }
 
