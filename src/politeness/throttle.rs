@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
-use super::window::rest;
+use super::window::time_until;
 use super::{HostKey, HostLimits, HostWindows, Signal, Slot, SlotDecision, WindowError};
 use crate::domain::{Failure, FailureClass, OwnerId};
 use crate::runtime::clock::Clock;
@@ -119,7 +119,7 @@ impl Throttle {
         until: chrono::DateTime<chrono::Utc>,
         deadline: Instant,
     ) -> Result<Duration, Failure> {
-        let rest = rest(self.clock.now(), until);
+        let rest = time_until(self.clock.now(), until);
         if rest > self.waits.max_held_off || Instant::now() + rest > deadline {
             let message = format!("{host} is left alone for another {} s", rest.as_secs());
             let failure = Failure::new(FailureClass::RateLimited, message);

@@ -8,7 +8,9 @@
 mod bad_input;
 mod context;
 mod demo;
+mod forty_workers;
 mod kill;
+mod limited_host;
 mod pipeline;
 mod rude_server;
 mod speech;

@@ -133,7 +133,7 @@ impl HostState {
             false => out.slots >= self.width(rules),
         };
         if is_full {
-            let wait = out.first_expiry.map_or(ASK_AGAIN, |at| rest(now, at));
+            let wait = out.first_expiry.map_or(ASK_AGAIN, |at| time_until(now, at));
             return Verdict::Refuse(SlotDecision::Full(wait.min(ASK_AGAIN)));
         }
         match self.spacing.start(now, rules.spacing) {
@@ -181,7 +181,10 @@ impl HostState {
                 };
                 self.congested(now, rules, ended, beta, random);
             }
-            Signal::Strained if ended.was_live && self.rest.strained(now) => {
+            // For a probe, one sign is enough.
+            Signal::Strained
+                if ended.was_live && (self.rest.strained(now) || self.breaker.is_half_open()) =>
+            {
                 self.congested(now, rules, ended, Beta::Most, random);
             }
             Signal::BrokenOff if self.rest.is_new(ended.granted_at) => {
@@ -249,7 +252,7 @@ enum Beta {
 }
 
 /// From `now` to `until`; zero where that is past.
-pub(super) fn rest(now: DateTime<Utc>, until: DateTime<Utc>) -> Duration {
+pub(super) fn time_until(now: DateTime<Utc>, until: DateTime<Utc>) -> Duration {
     (until - now).to_std().unwrap_or_default()
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{is_ahead, micros, rest};
+use super::{is_ahead, micros, time_until};
 use crate::runtime::clock::later;
 
 /// The first gap of a host that refuses even one transfer at a time.
@@ -48,7 +48,7 @@ impl Spacing {
         // Further ahead than one step only if the clock was set back since: ignore it then, or the
         // host stays shut until the clock has caught up.
         if let Some(start) = self.next_start.filter(|start| is_ahead(now, *start, apart)) {
-            return Some(rest(now, start));
+            return Some(time_until(now, start));
         }
         self.next_start = Some(later(now, apart));
         self.starts = self.starts.saturating_add(1);
@@ -72,7 +72,7 @@ impl Spacing {
         let Some(since) = since.filter(|_| is_about_rate && starts >= STARTS_TO_TELL) else {
             return false;
         };
-        let interval = rest(since, now).mul_f64(SLOWER) / starts;
+        let interval = time_until(since, now).mul_f64(SLOWER) / starts;
         let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         self.pace_ms = self.pace_ms.max(interval);
         true

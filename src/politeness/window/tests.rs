@@ -62,7 +62,7 @@ impl Bench {
             .clone()
             .acquire(self.now, self.rules, Leases::default())
         {
-            Verdict::Refuse(SlotDecision::HeldOff(until)) => rest(self.now, until),
+            Verdict::Refuse(SlotDecision::HeldOff(until)) => time_until(self.now, until),
             _ => Duration::ZERO,
         }
     }
@@ -263,6 +263,10 @@ fn case_084_five_events_without_a_success_open_the_breaker_for_longer_and_longer
     }
     let opened: Vec<_> = (0..6).map(|_| bench.throttle().as_secs() / 60).collect();
     assert_eq!(opened, [30, 60, 120, 240, 360, 360]);
+    // A probe that reaches nobody is a failed one.
+    bench.end(Signal::Strained, 0);
+    assert_eq!(bench.rest().as_secs() / 60, 360);
+    bench.wait(360 * 60);
     bench.serve(1);
     assert_eq!(bench.throttle().as_secs(), 15);
 }
@@ -304,12 +308,12 @@ fn case_085_a_host_that_slows_down_is_not_pressed_harder() {
             bench.end(pace(100, 1_000_000), 0);
         }
         assert_eq!(bench.width(), 5);
-        for _ in 0..100 {
+        for _ in 0..50 {
             bench.end(slow, 0);
         }
         // The first slow ones may be chance.
         assert!(bench.width() <= 6, "{}", bench.width());
-        for _ in 0..200 {
+        for _ in 0..100 {
             bench.end(pace(100, 1_000_000), 0);
         }
         assert_eq!(bench.width(), 9, "one less than what was refused");
@@ -383,6 +387,53 @@ fn a_full_host_says_when_to_ask_again() {
         };
         let full = Verdict::Refuse(SlotDecision::Full(Duration::from_millis(wait)));
         assert_eq!(bench.state.clone().acquire(bench.now, RULES, out), full);
+    }
+}
+
+proptest::proptest! {
+    /// Whatever a host does, in whatever order: the window stays between one and what was promised, a
+    /// rest that is on never ends earlier than it was said to, and nobody is let in before.
+    #[test]
+    fn no_history_breaks_a_promise(
+        limit in 1u32..20,
+        steps in proptest::collection::vec((0u8..9, 0u64..100, 0u64..90, 0.0f64..1.0), 1..200),
+    ) {
+        let mut bench = Bench::new();
+        bench.rules.limit = limit;
+        let mut not_before = bench.now;
+        for (kind, wait, age, random) in steps {
+            bench.wait(wait);
+            let signal = match kind {
+                0..=2 => Signal::SERVED,
+                3 => THROTTLED,
+                4 => Signal::Throttled {
+                    status: 503,
+                    retry_after: Some(Duration::from_secs(10 * wait)),
+                },
+                5 => Signal::Strained,
+                6 => Signal::BrokenOff,
+                7 => Signal::Blocked { episode: wait, retry_after: None },
+                _ => Signal::Redirected,
+            };
+            let ended = Ended {
+                signal,
+                granted_at: bench.now - Duration::from_secs(age),
+                was_live: age < 60,
+                in_flight: bench.width(),
+            };
+            bench.state.learn(bench.now, bench.rules, ended, random);
+            if let Signal::Throttled { retry_after, .. } = signal {
+                let asked = later(bench.now, retry_after.unwrap_or_default());
+                not_before = not_before.max(asked);
+            }
+            proptest::prop_assert!((1..=limit).contains(&bench.width()));
+            match bench.state.clone().acquire(bench.now, bench.rules, Leases::default()) {
+                Verdict::Refuse(SlotDecision::HeldOff(until)) => {
+                    proptest::prop_assert!(until >= not_before);
+                }
+                _ => proptest::prop_assert!(bench.now >= not_before),
+            }
+        }
     }
 }
 
