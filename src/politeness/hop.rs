@@ -114,8 +114,9 @@ fn signal(verdict: HopVerdict, episode: u64, pace: Pace) -> Signal {
         HopVerdict::Strained {
             status: Some(200..=299),
         } => Signal::BrokenOff,
+        // Mostly the program behind one URL, which fails at each of its tries, and no overload.
+        HopVerdict::Strained { status: Some(500) } | HopVerdict::Unknown { .. } => Signal::Neutral,
         HopVerdict::Strained { .. } => Signal::Strained,
-        HopVerdict::Unknown { .. } => Signal::Neutral,
     }
 }
 

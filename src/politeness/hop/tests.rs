@@ -177,3 +177,16 @@ async fn a_host_that_only_redirects_costs_starts_and_no_slots() {
     assert!(fleet.ask(&url(12)).await.is_err(), "a third transfer");
     drop((slot, body));
 }
+
+#[test]
+fn only_gateways_and_silence_are_strain() {
+    let signal = |status| {
+        let verdict = HopVerdict::Strained { status };
+        signal(verdict, 1, Pace::default())
+    };
+    assert_eq!(signal(None), Signal::Strained);
+    assert_eq!(signal(Some(502)), Signal::Strained);
+    assert_eq!(signal(Some(522)), Signal::Strained);
+    assert_eq!(signal(Some(500)), Signal::Neutral);
+    assert_eq!(signal(Some(200)), Signal::BrokenOff);
+}
