@@ -19,8 +19,15 @@ const SUCCESSES_TO_NARROW: u32 = 25;
 const STARTS_TO_TELL: u32 = 10;
 /// How much slower than that rate is slow enough.
 const SLOWER: f64 = 1.05;
-/// Successes after which a little more than that is tried.
-const SUCCESSES_TO_QUICKEN: u32 = 1000;
+/// How much slower than the last starts, which were too quick, is slow enough.
+const SLOWER_THAN_LAST: f64 = 1.25;
+/// One over the weight of the newest interval in the average of the last ones.
+const LAST_STARTS: u64 = 8;
+/// Successes after which a tenth more than that is tried, four times as many each time that it was too
+/// much.
+const SUCCESSES_TO_QUICKEN: u32 = 100;
+/// The most that becomes of it.
+const MOST_TO_QUICKEN: u32 = 4000;
 
 /// When the next start may be. No bursts: two starts in the same moment would make two refusals out of
 /// each failed probe.
@@ -35,6 +42,12 @@ pub(super) struct Spacing {
     successes: u32,
     /// Milliseconds between two starts that a host which counts requests was found to bear; else 0.
     pace_ms: u64,
+    /// Successes that the next try of a quicker pace needs.
+    quicken_after: u32,
+    /// The last start, and the average milliseconds between the last ones.
+    #[serde(with = "micros")]
+    last_start: Option<DateTime<Utc>>,
+    interval_ms: u64,
     /// Starts since the last 429, and when that was.
     starts: u32,
     #[serde(with = "micros")]
@@ -51,8 +64,17 @@ impl Spacing {
             return Some(time_until(now, start));
         }
         self.next_start = Some(later(now, apart));
-        self.starts = self.starts.saturating_add(1);
+        self.count(now);
         None
+    }
+
+    fn count(&mut self, now: DateTime<Utc>) {
+        self.starts = self.starts.saturating_add(1);
+        if let Some(last) = self.last_start.replace(now) {
+            let interval = whole_ms(time_until(last, now)).min(u64::from(LONGEST_GAP_S) * 1000);
+            let others = self.interval_ms.min(u64::from(LONGEST_GAP_S) * 1000) * (LAST_STARTS - 1);
+            self.interval_ms = (others + interval) / LAST_STARTS;
+        }
     }
 
     fn own(&self) -> Duration {
@@ -64,17 +86,29 @@ impl Spacing {
 
     /// Takes a 429. Where it came at a width that the host bore before, it counts requests, not
     /// connections: its tokens were used up at both of the last 429s, so the starts between them are
-    /// the tokens that came in, and tell how many come in a second. True where they did.
+    /// the tokens that came in, and tell how many come in a second. At least so many, because what
+    /// came while the host could hold no more is not seen. The last starts before the refusal tell how
+    /// many are too many. The quicker of both is the pace, and a quicker one still is tried later. True
+    /// where there is one.
     pub(super) fn refused(&mut self, now: DateTime<Utc>, is_about_rate: bool) -> bool {
         let starts = std::mem::take(&mut self.starts);
         let since = self.last_429.replace(now);
         self.successes = 0;
+        if is_about_rate && self.pace_ms > 0 {
+            self.pace_ms = self.pace_ms.saturating_mul(11) / 10;
+            self.quicken_after = self.quicken_after.saturating_mul(4).min(MOST_TO_QUICKEN);
+            self.next_start = Some(later(now, self.own()));
+            return true;
+        }
         let Some(since) = since.filter(|_| is_about_rate && starts >= STARTS_TO_TELL) else {
             return false;
         };
-        let interval = time_until(since, now).mul_f64(SLOWER) / starts;
-        let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        self.pace_ms = self.pace_ms.max(interval);
+        self.quicken_after = SUCCESSES_TO_QUICKEN;
+        let borne = time_until(since, now).mul_f64(SLOWER) / starts;
+        let refused = Duration::from_millis(self.interval_ms).mul_f64(SLOWER_THAN_LAST);
+        self.pace_ms = whole_ms(borne.min(refused));
+        // The next token is not here before.
+        self.next_start = Some(later(now, self.own()));
         true
     }
 
@@ -89,7 +123,7 @@ impl Spacing {
     pub(super) fn succeeded(&mut self) -> bool {
         self.successes = self.successes.saturating_add(1);
         if self.gap_s == 0 {
-            if self.successes >= SUCCESSES_TO_QUICKEN {
+            if self.successes >= self.quicken_after {
                 self.successes = 0;
                 self.pace_ms = self.pace_ms / 10 * 9;
             }
@@ -104,4 +138,8 @@ impl Spacing {
         }
         false
     }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -256,6 +256,37 @@ fn a_host_that_refuses_one_transfer_gets_time_between_two() {
 }
 
 #[test]
+fn a_host_that_counts_requests_gets_them_at_its_rate() {
+    let mut bench = Bench::with_cap(4);
+    bench.throttle();
+    // A start every eight seconds is refused in the end, at a width that was borne.
+    let mut width = 0;
+    for _ in 0..60 {
+        bench.wait(8);
+        let granted = bench.state.acquire(bench.now, RULES, Leases::default());
+        assert!(matches!(granted, Verdict::Grant { .. }), "{granted:?}");
+        width = bench.width();
+        bench.end(Signal::SERVED, 0);
+    }
+    bench.throttle();
+    assert_eq!(bench.width(), width / 2);
+    let gap = |bench: &Bench| {
+        let mut state = bench.state.clone();
+        let at = later(bench.now, Duration::from_secs(60));
+        state.acquire(at, RULES, Leases::default());
+        match state.acquire(at, RULES, Leases::default()) {
+            Verdict::Refuse(SlotDecision::Full(gap)) => gap.as_secs_f64(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let learned = gap(&bench);
+    assert!((8.0..=10.0).contains(&learned), "{learned} s");
+    // What was learned is questioned, carefully.
+    bench.serve(100);
+    assert!((0.85..0.95).contains(&(gap(&bench) / learned)));
+}
+
+#[test]
 fn case_084_five_events_without_a_success_open_the_breaker_for_longer_and_longer() {
     let mut bench = Bench::new();
     for _ in 0..4 {

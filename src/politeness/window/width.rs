@@ -100,9 +100,11 @@ impl Width {
         }
     }
 
-    /// Whether the host bore this width before.
+    /// Whether the host bore this width: before, or for a whole round of transfers just now.
     pub(super) fn is_proven(&self, limit: u32) -> bool {
-        self.cap.is_some_and(|cap| self.slots(limit) <= cap)
+        let slots = self.slots(limit);
+        self.cap
+            .is_some_and(|cap| slots <= cap || self.ok_since_change >= slots)
     }
 
     /// Takes a congestion event at `now`. `is_the_width` tells that nothing but the width can be the
@@ -115,25 +117,22 @@ impl Width {
         is_the_width: bool,
     ) -> bool {
         let failed = self.slots(limit);
-        let kept = match self.cap.filter(|cap| *cap < failed) {
-            // A failed probe.
-            Some(cap) => {
-                self.probe_after = self.probe_after.saturating_mul(2).min(MOST_TO_PROBE);
-                cap
-            }
-            None => match beta {
-                Beta::Half => failed / 2,
-                Beta::Most => failed.saturating_mul(7) / 10,
-            },
-        };
         let cap = self.cap;
+        let is_failed_probe = is_the_width && cap.is_some_and(|cap| cap < failed);
+        let less = match beta {
+            Beta::Half => failed / 2,
+            Beta::Most => failed.saturating_mul(7) / 10,
+        };
         self.fail(now, failed);
-        if !is_the_width && cap == Some(failed) {
-            // What was borne before may be regained. If it fails again on the way there, the cap is
-            // lower indeed.
-            self.cap = cap;
+        if is_failed_probe {
+            self.probe_after = self.probe_after.saturating_mul(2).min(MOST_TO_PROBE);
+        } else if !is_the_width && cap.is_some_and(|cap| cap <= failed) {
+            // What was borne may be regained. If it fails again on the way there, the cap is lower
+            // indeed.
+            self.cap = Some(failed);
         }
-        self.change(kept.max(1));
+        // The cap below a failed probe is what was borne before it.
+        self.change(if is_failed_probe { failed - 1 } else { less }.max(1));
         failed == 1
     }
 
