@@ -1,4 +1,4 @@
-//! What every adapter of [`HostWindows`] with windows of fixed size has to pass. Each check uses
+//! What every adapter of [`HostWindows`] has to pass. Each check uses
 //! hosts of its own and panics where a promise is broken.
 
 use std::collections::BTreeMap;
@@ -8,21 +8,22 @@ use std::time::Duration;
 use super::limits::HostGroup;
 use super::{HostKey, HostLimits, HostWindows, Signal, Slot, SlotDecision, WindowError};
 use crate::domain::OwnerId;
-use crate::runtime::clock::{Clock, ManualClock, later};
+use crate::runtime::clock::{Clock, ManualClock};
 
 /// The limits that the checks count on.
 pub fn limits() -> HostLimits {
-    let group = HostGroup {
-        limit: 5,
-        also: Vec::new(),
+    let group = |name: &str, limit| {
+        let also = Vec::new();
+        (format!("{name}.example"), HostGroup { limit, also })
     };
-    let groups = BTreeMap::from([("crowded.example".to_owned(), group)]);
+    let groups = BTreeMap::from([group("crowded", 5), group("herd", 80)]);
     HostLimits::try_new(2, SPACING, groups).expect("the limits are over 0")
 }
 
 /// Runs every check on `windows`, which have [`limits`], go by `clock` and are empty.
 pub async fn all(windows: Arc<dyn HostWindows>, clock: Arc<ManualClock>) {
-    keeps_the_limit_among_many(Arc::clone(&windows), &clock).await;
+    keeps_the_window_among_many(Arc::clone(&windows), &clock).await;
+    makes_one_decrease_for_many(Arc::clone(&windows), &clock).await;
     let windows = windows.as_ref();
     spaces_starts(windows, &clock).await;
     frees_expired_slots(windows, &clock).await;
@@ -32,6 +33,9 @@ pub async fn all(windows: Arc<dyn HostWindows>, clock: Arc<ManualClock>) {
     holds_everybody_off(windows, &clock).await;
     never_shortens_a_wait(windows, &clock).await;
     keeps_hosts_apart(windows, &clock).await;
+    grows_to_the_limit_and_not_over_it(windows, &clock).await;
+    lets_trackers_start_without_slots(windows, &clock).await;
+    opens_the_breaker(windows, &clock).await;
 }
 
 const SPACING: Duration = Duration::from_millis(250);
@@ -65,10 +69,10 @@ async fn assert_full(windows: &dyn HostWindows, clock: &ManualClock, host: &Host
     assert!(matches!(decision, SlotDecision::Full(_)), "{decision:?}");
 }
 
-/// Of twenty owners that ask at once, again and again, as many have a slot in the end as there are
-/// slots, and no two start closer to each other than the spacing.
-pub async fn keeps_the_limit_among_many(windows: Arc<dyn HostWindows>, clock: &ManualClock) {
-    let host = host("crowded");
+/// Of twenty owners that ask at once, again and again, as many have a slot in the end as a new window
+/// is wide, and no two start closer to each other than the spacing.
+pub async fn keeps_the_window_among_many(windows: Arc<dyn HostWindows>, clock: &ManualClock) {
+    let host = host("many");
     let mut granted = 0;
     for _ in 0..10 {
         let tasks = (0..20).map(|_| {
@@ -84,7 +88,7 @@ pub async fn keeps_the_limit_among_many(windows: Arc<dyn HostWindows>, clock: &M
         granted += slots;
         clock.advance(SPACING);
     }
-    assert_eq!(granted, 5);
+    assert_eq!(granted, 2);
 }
 
 /// A second start has to wait although a slot is free, and is told how long.
@@ -133,7 +137,7 @@ pub async fn loses_stale_slots(windows: &dyn HostWindows, clock: &ManualClock) {
         matches!(lost, Err(WindowError::SlotLost { .. })),
         "{lost:?}"
     );
-    windows.release(slot, Signal::Served).await.expect(DONE);
+    windows.release(slot, Signal::SERVED).await.expect(DONE);
     assert_full(windows, clock, &host).await;
 }
 
@@ -159,12 +163,12 @@ pub async fn releases_twice(windows: &dyn HostWindows, clock: &ManualClock) {
     let slot = take(windows, clock, &host).await;
     take(windows, clock, &host).await;
     assert_full(windows, clock, &host).await;
-    for signal in [Signal::Served, Signal::Congested, Signal::Neutral] {
+    for signal in [Signal::SERVED, Signal::Strained, Signal::Neutral] {
         windows.release(slot.clone(), signal).await.expect(DONE);
     }
     take(windows, clock, &host).await;
     windows
-        .release(slot.clone(), Signal::Served)
+        .release(slot.clone(), Signal::SERVED)
         .await
         .expect(DONE);
     assert_full(windows, clock, &host).await;
@@ -175,41 +179,160 @@ pub async fn releases_twice(windows: &dyn HostWindows, clock: &ManualClock) {
     );
 }
 
+/// Gives `slot` back with a 429.
+async fn throttle(windows: &dyn HostWindows, slot: Slot, seconds: Option<u64>) {
+    let signal = Signal::Throttled {
+        status: 429,
+        retry_after: seconds.map(Duration::from_secs),
+    };
+    windows.release(slot, signal).await.expect(DONE);
+}
+
+/// How long the host is left alone from now on, in seconds.
+async fn rest(windows: &dyn HostWindows, clock: &ManualClock, host: &HostKey) -> f64 {
+    match ask(windows, host).await {
+        SlotDecision::HeldOff(until) => (until - clock.now()).as_seconds_f64(),
+        other => panic!("nobody is held off: {other:?}"),
+    }
+}
+
 /// A wait is for all, also where slots are free, and ends when it ends. Slots that are out stay.
 pub async fn holds_everybody_off(windows: &dyn HostWindows, clock: &ManualClock) {
     let host = host("wait");
-    let slot = take(windows, clock, &host).await;
-    let until = later(clock.now(), Duration::from_secs(30));
-    windows.hold_off(&host, until).await.expect(DONE);
-    clock.advance(Duration::from_millis(29_999));
+    let kept = take(windows, clock, &host).await;
+    let refused = take(windows, clock, &host).await;
+    throttle(windows, refused, Some(30)).await;
+    let wait = rest(windows, clock, &host).await;
+    assert!((30.0..=37.5).contains(&wait), "{wait} s for 30");
+    let wait = Duration::from_secs_f64(wait);
+    clock.advance(wait - Duration::from_millis(1));
     for _ in 0..3 {
-        assert_eq!(ask(windows, &host).await, SlotDecision::HeldOff(until));
+        rest(windows, clock, &host).await;
     }
     windows
-        .renew(&slot, TTL)
+        .renew(&kept, TTL)
         .await
         .expect("a wait takes no slot away");
+    windows.release(kept, Signal::SERVED).await.expect(DONE);
     clock.advance(Duration::from_millis(1));
-    assert!(matches!(
-        ask(windows, &host).await,
-        SlotDecision::Granted(_)
-    ));
+    take(windows, clock, &host).await;
 }
 
-/// A shorter wait does not cut a longer one; a longer one counts.
+/// A shorter wait does not cut a longer one; a longer one counts, whichever slot it came with and
+/// whether or not that is over.
 pub async fn never_shortens_a_wait(windows: &dyn HostWindows, clock: &ManualClock) {
     let host = host("longer");
-    let wait = |seconds| later(clock.now(), Duration::from_secs(seconds));
-    let (short, middle, long) = (wait(10), wait(20), wait(30));
-    for (until, expected) in [
-        (middle, middle),
-        (short, middle),
-        (long, long),
-        (short, long),
+    let first = take(windows, clock, &host).await;
+    let second = take(windows, clock, &host).await;
+    for (slot, asked, least) in [
+        (&first, Some(100), 100.0),
+        (&second, Some(10), 100.0),
+        (&second, None, 100.0),
+        (&first, Some(200), 200.0),
+        (&first, Some(20), 200.0),
     ] {
-        windows.hold_off(&host, until).await.expect(DONE);
-        assert_eq!(ask(windows, &host).await, SlotDecision::HeldOff(expected));
+        throttle(windows, slot.clone(), asked).await;
+        let wait = rest(windows, clock, &host).await;
+        assert!((least..=1.25 * least).contains(&wait), "{wait} s");
     }
+}
+
+/// Eighty workers that hear 429 in the same moment make the window narrower once.
+pub async fn makes_one_decrease_for_many(windows: Arc<dyn HostWindows>, clock: &ManualClock) {
+    let host = host("herd");
+    let mut slots = take_all(&*windows, clock, &host).await;
+    while slots.len() < 80 {
+        // One more for each success out of a full window.
+        let served = slots.remove(0);
+        windows.release(served, Signal::SERVED).await.expect(DONE);
+        for slot in &slots {
+            windows.renew(slot, TTL).await.expect("it is alive");
+        }
+        slots.extend(take_all(&*windows, clock, &host).await);
+    }
+    let tasks = slots.into_iter().map(|slot| {
+        let windows = Arc::clone(&windows);
+        tokio::spawn(async move { throttle(&*windows, slot, None).await })
+    });
+    futures::future::join_all(tasks).await;
+    let wait = rest(&*windows, clock, &host).await;
+    assert!((15.0..=18.75).contains(&wait), "{wait} s");
+    clock.advance(Duration::from_secs_f64(wait) + Duration::from_millis(1));
+    assert_eq!(take_all(&*windows, clock, &host).await.len(), 40);
+}
+
+/// Takes what can be had.
+async fn take_all(windows: &dyn HostWindows, clock: &ManualClock, host: &HostKey) -> Vec<Slot> {
+    let mut slots = Vec::new();
+    clock.advance(SPACING);
+    while let SlotDecision::Granted(slot) = ask(windows, host).await {
+        slots.push(slot);
+        clock.advance(SPACING);
+    }
+    slots
+}
+
+async fn serve(windows: &dyn HostWindows, slots: &mut Vec<Slot>) {
+    for slot in slots.drain(..) {
+        windows.release(slot, Signal::SERVED).await.expect(DONE);
+    }
+}
+
+/// A host that keeps pace gets more at once, up to its limit.
+pub async fn grows_to_the_limit_and_not_over_it(windows: &dyn HostWindows, clock: &ManualClock) {
+    let host = host("crowded");
+    let mut widths = Vec::new();
+    for _ in 0..8 {
+        let mut slots = take_all(windows, clock, &host).await;
+        widths.push(slots.len());
+        serve(windows, &mut slots).await;
+    }
+    assert_eq!(widths.first(), Some(&2), "{widths:?}");
+    assert!(widths.is_sorted(), "{widths:?}");
+    assert_eq!(widths.last(), Some(&5), "{widths:?}");
+}
+
+/// Where all answers were redirects, requests are kept apart and need no slot; one that turns out to be
+/// a transfer takes one, and everybody after it.
+pub async fn lets_trackers_start_without_slots(windows: &dyn HostWindows, clock: &ManualClock) {
+    let host = host("tracker");
+    for _ in 0..20 {
+        let slot = take(windows, clock, &host).await;
+        assert!(!slot.is_hop);
+        windows.release(slot, Signal::Redirected).await.expect(DONE);
+    }
+    let hops = [
+        take(windows, clock, &host).await,
+        take(windows, clock, &host).await,
+        take(windows, clock, &host).await,
+    ];
+    assert!(hops.iter().all(|slot| slot.is_hop));
+    assert!(matches!(ask(windows, &host).await, SlotDecision::Full(_)));
+    windows.renew(&hops[0], TTL).await.expect("it is alive");
+    assert!(!take(windows, clock, &host).await.is_hop);
+    assert_full(windows, clock, &host).await;
+}
+
+/// A host that only refuses is left alone for longer and longer, and then asked by one.
+pub async fn opens_the_breaker(windows: &dyn HostWindows, clock: &ManualClock) {
+    let host = host("blocking");
+    for (episode, minutes) in [(1, 0), (2, 0), (3, 0), (4, 0), (5, 30), (6, 60), (7, 120)] {
+        let slot = take(windows, clock, &host).await;
+        assert!(minutes < 60 || matches!(ask(windows, &host).await, SlotDecision::Full(_)));
+        let signal = Signal::Blocked {
+            episode,
+            retry_after: None,
+        };
+        windows.release(slot, signal).await.expect(DONE);
+        if minutes > 0 {
+            assert_eq!(rest(windows, clock, &host).await, f64::from(minutes * 60));
+            clock.advance(Duration::from_secs(60 * minutes as u64));
+        }
+    }
+    let probe = take(windows, clock, &host).await;
+    assert_full(windows, clock, &host).await;
+    windows.release(probe, Signal::SERVED).await.expect(DONE);
+    take(windows, clock, &host).await;
 }
 
 /// What happens at one host is nothing to another.
@@ -218,8 +341,8 @@ pub async fn keeps_hosts_apart(windows: &dyn HostWindows, clock: &ManualClock) {
     take(windows, clock, &busy).await;
     take(windows, clock, &busy).await;
     assert_full(windows, clock, &busy).await;
-    let until = later(clock.now(), Duration::from_secs(3600));
-    windows.hold_off(&held, until).await.expect(DONE);
+    let slot = take(windows, clock, &held).await;
+    throttle(windows, slot, Some(3600)).await;
     let decision = ask(windows, &other).await;
     assert!(matches!(decision, SlotDecision::Granted(_)), "{decision:?}");
 }

@@ -83,6 +83,8 @@ mod tests {
         ] {
             assert_eq!(key(&format!("https://{host}/x")), "simplecast.com");
         }
+        assert_eq!(key("https://traffic.omny.fm/d/x.mp3"), "omny.fm");
+        assert_eq!(key("https://www.omnystudio.com/d/x.mp3"), "omny.fm");
     }
 
     #[test]

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use url::Host;
 
 use super::key::{HostKey, plain};
+use super::window::Rules;
 
 /// The limits of every host. Read from configuration, strictly:
 ///
 /// ```json
 /// {
-///   "default_limit": 2,
+///   "default_limit": 6,
 ///   "start_spacing_ms": 250,
 ///   "groups": { "simplecast.com": { "limit": 4, "also": ["simplecastcdn.com"] } }
 /// }
@@ -31,6 +32,7 @@ pub struct HostLimits {
 }
 
 /// Domains that belong to one company and count as one host. Everything below them is included.
+/// The limit is a promise: however well the host copes, there are never more transfers at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostGroup {
@@ -87,10 +89,10 @@ pub enum InvalidHostLimits {
 }
 
 impl HostLimits {
-    /// Transfers at once from a host that nobody named. The hosts' own limits are unpublished, and
-    /// thousands of small ones share few servers: two keep a transfer running while the next one is
-    /// set up, which is all that one host can give to a polite visitor.
-    pub const DEFAULT_LIMIT: u32 = 2;
+    /// Transfers at once from a host that nobody named, at most: as many as a browser opens, so that
+    /// no host sees more of us than of one reader. The hosts' own limits are unpublished and mostly
+    /// lower, which is why a window begins with two and only grows while the host keeps pace.
+    pub const DEFAULT_LIMIT: u32 = 6;
 
     /// Time between two starts at one host: four a second, also when many workers start together.
     pub const DEFAULT_START_SPACING: Duration = Duration::from_millis(250);
@@ -147,10 +149,18 @@ impl HostLimits {
         std::iter::once(name).chain(tails).find_map(group)
     }
 
-    /// Transfers at once from `host`, at least 1.
+    /// Transfers at once from `host` at most, at least 1.
     pub fn limit(&self, host: &HostKey) -> u32 {
         let group = self.groups.get(host.as_str());
         group.map_or(self.default_limit, |group| group.limit)
+    }
+
+    /// What the window of `host` keeps to.
+    pub(super) fn rules(&self, host: &HostKey) -> Rules {
+        Rules {
+            limit: self.limit(host),
+            spacing: self.start_spacing,
+        }
     }
 
     /// Least time between two starts at one host.
@@ -173,6 +183,11 @@ fn default_groups() -> BTreeMap<String, HostGroup> {
         ("megaphone.fm", HostGroup::new(5, &[])),
         ("libsyn.com", HostGroup::new(3, &[])),
         ("simplecast.com", HostGroup::new(4, &simplecast)),
+        // One company with two domains; no limit of its own is known.
+        (
+            "omny.fm",
+            HostGroup::new(HostLimits::DEFAULT_LIMIT, &["omnystudio.com"]),
+        ),
     ]
     .map(|(name, group)| (name.to_owned(), group))
     .into()
@@ -247,7 +262,7 @@ mod tests {
             "cdn.simplecastcdn.com",
             "x.org",
         ];
-        assert_eq!(hosts.map(|host| limit(&limits, host)), [5, 3, 4, 2]);
+        assert_eq!(hosts.map(|host| limit(&limits, host)), [5, 3, 4, 6]);
         assert_eq!(limits.start_spacing(), Duration::from_millis(250));
     }
 

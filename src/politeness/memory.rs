@@ -6,52 +6,80 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
-use super::window::{HostState, Verdict};
+use super::window::{Ended, HostState, Leases, Verdict};
 use super::{HostKey, HostLimits, HostWindows, Signal, Slot, SlotDecision, WindowError};
 use crate::domain::OwnerId;
 use crate::runtime::clock::{Clock, later};
 
-/// Windows that end with the process, of fixed size: how transfers went changes nothing.
+/// Windows that end with the process.
 #[derive(Debug)]
 pub struct MemoryHostWindows {
     limits: HostLimits,
     clock: Arc<dyn Clock>,
-    hosts: Mutex<HashMap<HostKey, Host>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    hosts: HashMap<HostKey, Host>,
+    random: StdRng,
 }
 
 #[derive(Debug, Default)]
 struct Host {
-    not_before: Option<DateTime<Utc>>,
-    next_start: Option<DateTime<Utc>>,
-    /// When each slot expires.
-    slots: HashMap<String, DateTime<Utc>>,
+    state: HostState,
+    leases: HashMap<String, Lease>,
+}
+
+#[derive(Debug)]
+struct Lease {
+    until: DateTime<Utc>,
+    is_hop: bool,
 }
 
 impl Host {
-    fn state(&self) -> HostState {
-        HostState {
-            not_before: self.not_before,
-            next_start: self.next_start,
-            live: u32::try_from(self.slots.len()).unwrap_or(u32::MAX),
-            first_expiry: self.slots.values().min().copied(),
+    /// What is out at `now`; what expired is gone.
+    fn out(&mut self, now: DateTime<Utc>) -> Leases {
+        self.leases.retain(|_, lease| now < lease.until);
+        let mut out = Leases::default();
+        for lease in self.leases.values() {
+            match lease.is_hop {
+                true => out.hops += 1,
+                false => out.slots += 1,
+            }
+            let first = out.first_expiry.unwrap_or(lease.until);
+            out.first_expiry = Some(first.min(lease.until));
         }
+        out
     }
 }
 
 impl MemoryHostWindows {
     /// Windows without any slot taken.
     pub fn new(limits: HostLimits, clock: Arc<dyn Clock>) -> Self {
+        Self::with_random(limits, clock, StdRng::from_os_rng())
+    }
+
+    /// The same, whose jitter repeats with `seed`; for simulations.
+    pub fn seeded(limits: HostLimits, clock: Arc<dyn Clock>, seed: u64) -> Self {
+        Self::with_random(limits, clock, StdRng::seed_from_u64(seed))
+    }
+
+    fn with_random(limits: HostLimits, clock: Arc<dyn Clock>, random: StdRng) -> Self {
+        let hosts = HashMap::new();
         Self {
             limits,
             clock,
-            hosts: Mutex::default(),
+            inner: Mutex::new(Inner { hosts, random }),
         }
     }
 
-    /// The windows stay usable after a panic elsewhere: no change is made in two steps.
-    fn hosts(&self) -> MutexGuard<'_, HashMap<HostKey, Host>> {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The windows stay usable after a panic elsewhere: nothing in here panics between two changes.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,54 +91,56 @@ impl HostWindows for MemoryHostWindows {
         _owner: &OwnerId,
         ttl: Duration,
     ) -> Result<SlotDecision, WindowError> {
-        let mut hosts = self.hosts();
-        let entry = hosts.entry(host.clone()).or_default();
+        let mut inner = self.inner();
         let now = self.clock.now();
-        entry.slots.retain(|_, expiry| now < *expiry);
-        let limit = self.limits.limit(host);
-        match entry
-            .state()
-            .decide(now, limit, self.limits.start_spacing())
-        {
+        let entry = inner.hosts.entry(host.clone()).or_default();
+        let out = entry.out(now);
+        match entry.state.acquire(now, self.limits.rules(host), out) {
             Verdict::Refuse(decision) => Ok(decision),
-            Verdict::Grant { next_start } => {
-                let id = uuid::Uuid::new_v4().simple().to_string();
-                entry.next_start = Some(next_start);
-                entry.slots.insert(id.clone(), later(now, ttl));
-                let host = host.clone();
-                Ok(SlotDecision::Granted(Slot { host, id }))
+            Verdict::Grant { is_hop } => {
+                let slot = Slot::new(host.clone(), now, is_hop);
+                let until = later(now, ttl);
+                entry
+                    .leases
+                    .insert(slot.id.clone(), Lease { until, is_hop });
+                Ok(SlotDecision::Granted(slot))
             }
         }
     }
 
     async fn renew(&self, slot: &Slot, ttl: Duration) -> Result<(), WindowError> {
+        let mut inner = self.inner();
         let now = self.clock.now();
-        let mut hosts = self.hosts();
-        let expiry = hosts
-            .get_mut(&slot.host)
-            .and_then(|host| host.slots.get_mut(&slot.id));
-        match expiry {
-            Some(expiry) if now < *expiry => {
-                *expiry = later(now, ttl);
-                Ok(())
+        if let Some(host) = inner.hosts.get_mut(&slot.host)
+            && let Some(lease) = host.leases.get_mut(&slot.id)
+            && now < lease.until
+        {
+            lease.until = later(now, ttl);
+            if lease.is_hop {
+                lease.is_hop = false;
+                host.state.saw_body();
             }
-            _ => Err(WindowError::SlotLost {
-                host: slot.host.clone(),
-            }),
+            return Ok(());
         }
+        Err(WindowError::SlotLost {
+            host: slot.host.clone(),
+        })
     }
 
-    async fn release(&self, slot: Slot, _signal: Signal) -> Result<(), WindowError> {
-        if let Some(host) = self.hosts().get_mut(&slot.host) {
-            host.slots.remove(&slot.id);
-        }
-        Ok(())
-    }
-
-    async fn hold_off(&self, host: &HostKey, until: DateTime<Utc>) -> Result<(), WindowError> {
-        let mut hosts = self.hosts();
-        let entry = hosts.entry(host.clone()).or_default();
-        entry.not_before = entry.not_before.max(Some(until));
+    async fn release(&self, slot: Slot, signal: Signal) -> Result<(), WindowError> {
+        let mut inner = self.inner();
+        let now = self.clock.now();
+        let Inner { hosts, random } = &mut *inner;
+        let host = hosts.entry(slot.host.clone()).or_default();
+        let in_flight = host.out(now).slots;
+        let ended = Ended {
+            signal,
+            granted_at: slot.granted_at,
+            was_live: host.leases.remove(&slot.id).is_some(),
+            in_flight,
+        };
+        let rules = self.limits.rules(&slot.host);
+        host.state.learn(now, rules, ended, random.random());
         Ok(())
     }
 }

@@ -30,11 +30,14 @@ pub use throttle::{Pass, Throttle, Waits};
 ///
 /// * Never more live slots of a host than its window allows, counted over every process that shares
 ///   the store. A slot is a lease: a killed worker's slots free themselves.
-/// * No slot is granted before the host's `not_before`, which only ever moves later while a wait is
-///   on (`Retry-After` is honoured in full and for the host as a whole).
+/// * The window never grows over the configured limit of the host. Within it the window follows what
+///   the host shows of its own limit (the `window` module has the algorithm); every adapter takes the
+///   same steps and makes each of them atomic.
+/// * No slot is granted before a rest is over that the host asked for or that followed its refusal. A
+///   rest only ever moves later while it is on (`Retry-After` is honoured in full and for the host as
+///   a whole), also when it is told with a slot that already ended.
+/// * However many requests are refused together, the window is made narrower once.
 /// * When the store fails, nothing is granted: fail closed.
-///
-/// The window's size is the adapter's business: fixed here, adaptive later, behind these verbs.
 #[async_trait]
 pub trait HostWindows: Debug + Send + Sync + 'static {
     /// Asks for a slot before a request to the host.
@@ -45,14 +48,13 @@ pub trait HostWindows: Debug + Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<SlotDecision, WindowError>;
 
-    /// Keeps a slot for `ttl` from now on.
+    /// Keeps a slot for `ttl` from now on. A hop that is renewed is no redirect: from then on it
+    /// counts as a transfer, and so do the requests that follow.
     async fn renew(&self, slot: &Slot, ttl: Duration) -> Result<(), WindowError>;
 
-    /// Gives a slot back and tells how the transfer went. A slot that already ended is no error.
+    /// Gives a slot back and tells how the request went, in one step. A slot that already ended is no
+    /// error: its successes no longer count, its refusals do.
     async fn release(&self, slot: Slot, signal: Signal) -> Result<(), WindowError>;
-
-    /// The host asked to be left alone (429, 503): nobody asks before `until`.
-    async fn hold_off(&self, host: &HostKey, until: DateTime<Utc>) -> Result<(), WindowError>;
 }
 
 /// The right to one transfer from a host.
@@ -62,6 +64,10 @@ pub struct Slot {
     pub host: HostKey,
     /// The adapter's handle.
     pub id: String,
+    /// When it was granted, by the adapter's clock.
+    pub granted_at: DateTime<Utc>,
+    /// It is for a redirect of a host that only redirects, and takes no transfer's place.
+    pub is_hop: bool,
 }
 
 /// The answer to [`HostWindows::acquire`].
@@ -75,15 +81,50 @@ pub enum SlotDecision {
     HeldOff(DateTime<Utc>),
 }
 
-/// How a transfer went, for windows that adapt.
+/// How a request went, for the window to learn from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// The host served it.
-    Served,
-    /// The host is overloaded, or says so.
-    Congested,
+    /// The host served all of it.
+    Served(Pace),
+    /// The host sent elsewhere.
+    Redirected,
+    /// The host wants fewer requests: 429 or 503.
+    Throttled {
+        /// Which of them.
+        status: u16,
+        /// How long it asks to be left alone, where that is a valid wait.
+        retry_after: Option<Duration>,
+    },
+    /// No connection, no answer or a gateway's error: congestion if it comes in numbers.
+    Strained,
+    /// The body stalled or ended early.
+    BrokenOff,
+    /// The host refuses this episode, or us: 403.
+    Blocked {
+        /// Tells episodes apart; the same in every process.
+        episode: u64,
+        /// How long it asks to be left alone, where that is a valid wait.
+        retry_after: Option<Duration>,
+    },
     /// Nothing can be learnt from it.
     Neutral,
+}
+
+impl Signal {
+    /// A success about which nothing was measured.
+    pub const SERVED: Self = Self::Served(Pace {
+        first_byte: None,
+        bytes_per_s: None,
+    });
+}
+
+/// How fast a transfer went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// From the right to ask until the answer's headers.
+    pub first_byte: Option<Duration>,
+    /// Of the body, where it was long enough to tell.
+    pub bytes_per_s: Option<u64>,
 }
 
 /// A failed window call.
@@ -103,6 +144,19 @@ pub enum WindowError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl Slot {
+    /// A new slot with a handle of its own.
+    fn new(host: HostKey, granted_at: DateTime<Utc>, is_hop: bool) -> Self {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        Self {
+            host,
+            id,
+            granted_at,
+            is_hop,
+        }
+    }
 }
 
 impl fmt::Display for Slot {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use rand::Rng;
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::window::{HostState, Verdict};
+use super::window::{Ended, HostState, Leases, Verdict};
 use super::{HostKey, HostLimits, HostWindows, Signal, Slot, SlotDecision, WindowError};
 use crate::domain::OwnerId;
 use crate::runtime::clock::{Clock, later};
@@ -15,7 +16,7 @@ use crate::runtime::sqlite::{
     Database, DatabaseError, StatementError, read_row, read_time, to_micros,
 };
 
-/// Windows of fixed size: how transfers went changes nothing.
+/// One transaction a step, so that many processes may share the file.
 ///
 /// The clock is read inside the transaction. A time from before it would be too old by however long
 /// the call waited for its turn at the file.
@@ -70,172 +71,137 @@ impl HostWindows for SqliteHostWindows {
         owner: &OwnerId,
         ttl: Duration,
     ) -> Result<SlotDecision, WindowError> {
-        let (limit, spacing) = (self.limits.limit(host), self.limits.start_spacing());
+        let rules = self.limits.rules(host);
         let (host, owner) = (host.clone(), owner.clone());
-        self.write(
-            move |rows, now| match state(rows, &host, now)?.decide(now, limit, spacing) {
+        self.write(move |rows, now| {
+            let out = leases(rows, &host, now)?;
+            let mut state = state(rows, &host)?;
+            match state.acquire(now, rules, out) {
                 Verdict::Refuse(decision) => Ok(decision),
-                Verdict::Grant { next_start } => {
-                    let until = later(now, ttl);
-                    grant(rows, host, &owner, until, next_start).map(SlotDecision::Granted)
+                Verdict::Grant { is_hop } => {
+                    let slot = Slot::new(host, now, is_hop);
+                    keep(rows, &slot.host, &state)?;
+                    lease(rows, &slot, &owner, later(now, ttl))?;
+                    Ok(SlotDecision::Granted(slot))
                 }
-            },
-        )
+            }
+        })
         .await
     }
 
     async fn renew(&self, slot: &Slot, ttl: Duration) -> Result<(), WindowError> {
-        let id = slot.id.clone();
-        let update = "UPDATE host_slots SET until_us = ?3 WHERE id = ?1 AND until_us > ?2";
+        let slot = slot.clone();
+        let host = slot.host.clone();
+        let update =
+            "UPDATE host_slots SET until_us = ?3, is_hop = 0 WHERE id = ?1 AND until_us > ?2";
         let renew = self.write(move |rows, now| {
-            let (now, until) = (to_micros(now), to_micros(later(now, ttl)));
-            Ok(rows.execute(update, params![id, now, until])?)
+            let (at, until) = (to_micros(now), to_micros(later(now, ttl)));
+            let renewed = rows.execute(update, params![slot.id, at, until])? > 0;
+            if renewed && slot.is_hop {
+                let mut state = state(rows, &slot.host)?;
+                state.saw_body();
+                keep(rows, &slot.host, &state)?;
+            }
+            Ok(renewed)
         });
         match renew.await? {
-            0 => Err(WindowError::SlotLost {
-                host: slot.host.clone(),
-            }),
-            _ => Ok(()),
+            true => Ok(()),
+            false => Err(WindowError::SlotLost { host }),
         }
     }
 
-    async fn release(&self, slot: Slot, _signal: Signal) -> Result<(), WindowError> {
-        let delete = "DELETE FROM host_slots WHERE id = ?1";
-        self.write(move |rows, _| Ok(rows.execute(delete, [slot.id])?))
-            .await
-            .map(drop)
-    }
-
-    async fn hold_off(&self, host: &HostKey, until: DateTime<Utc>) -> Result<(), WindowError> {
-        let host = host.clone();
-        let upsert = "INSERT INTO hosts (host, not_before_us) VALUES (?1, ?2)
-            ON CONFLICT (host) DO UPDATE SET
-                not_before_us = max(ifnull(not_before_us, ?2), ?2)";
-        self.write(move |rows, _| {
-            Ok(rows.execute(upsert, params![host.as_str(), to_micros(until)])?)
+    async fn release(&self, slot: Slot, signal: Signal) -> Result<(), WindowError> {
+        let rules = self.limits.rules(&slot.host);
+        let random = rand::rng().random();
+        self.write(move |rows, now| {
+            let out = leases(rows, &slot.host, now)?;
+            let delete = "DELETE FROM host_slots WHERE id = ?1";
+            let ended = Ended {
+                signal,
+                granted_at: slot.granted_at,
+                was_live: rows.prepare_cached(delete)?.execute([&slot.id])? > 0,
+                in_flight: out.slots,
+            };
+            let before = state(rows, &slot.host)?;
+            let mut after = before.clone();
+            after.learn(now, rules, ended, random);
+            if after != before {
+                keep(rows, &slot.host, &after)?;
+            }
+            Ok(())
         })
         .await
-        .map(drop)
     }
 }
 
-/// What is known about `host`, after its expired slots are gone.
-fn state(
+/// What of `host` is out at `now`; what expired is removed.
+fn leases(
     rows: &Transaction<'_>,
     host: &HostKey,
     now: DateTime<Utc>,
-) -> Result<HostState, StatementError> {
+) -> Result<Leases, StatementError> {
     rows.prepare_cached("DELETE FROM host_slots WHERE host = ?1 AND until_us <= ?2")?
         .execute(params![host.as_str(), to_micros(now)])?;
-    let mut times = rows.prepare_cached("SELECT * FROM hosts WHERE host = ?1")?;
-    let times = times
-        .query_row([host.as_str()], |row| {
-            Ok(read_row("hosts", &["host"], row, |row| {
-                Ok((
-                    read_time(row, "not_before_us")?,
-                    read_time(row, "next_start_us")?,
-                ))
-            }))
-        })
-        .optional()?
-        .transpose()?;
-    let (not_before, next_start) = times.unwrap_or_default();
     let mut slots = rows.prepare_cached(
-        "SELECT ?1 AS host, count(*) AS live, min(until_us) AS first FROM host_slots WHERE host = ?1",
+        "SELECT ?1 AS host, count(*) FILTER (WHERE NOT is_hop) AS slots,
+            count(*) FILTER (WHERE is_hop) AS hops, min(until_us) AS first
+        FROM host_slots WHERE host = ?1",
     )?;
     slots.query_row([host.as_str()], |row| {
         Ok(read_row("host_slots", &["host"], row, |row| {
-            Ok(HostState {
-                not_before,
-                next_start,
-                live: row.get("live")?,
+            Ok(Leases {
+                slots: row.get("slots")?,
+                hops: row.get("hops")?,
                 first_expiry: read_time(row, "first")?,
             })
         }))
     })?
 }
 
-fn grant(
+/// What is remembered about `host`.
+fn state(rows: &Transaction<'_>, host: &HostKey) -> Result<HostState, StatementError> {
+    let state = rows
+        .prepare_cached("SELECT host, state FROM hosts WHERE host = ?1")?
+        .query_row([host.as_str()], |row| {
+            Ok(read_row("hosts", &["host"], row, |row| {
+                let state: String = row.get("state")?;
+                Ok(serde_json::from_str(&state)?)
+            }))
+        })
+        .optional()?
+        .transpose()?;
+    Ok(state.unwrap_or_default())
+}
+
+fn keep(rows: &Transaction<'_>, host: &HostKey, state: &HostState) -> Result<(), StatementError> {
+    let state = serde_json::to_string(state)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    rows.prepare_cached(
+        "INSERT INTO hosts (host, state) VALUES (?1, ?2)
+        ON CONFLICT (host) DO UPDATE SET state = ?2",
+    )?
+    .execute(params![host.as_str(), state])?;
+    Ok(())
+}
+
+fn lease(
     rows: &Transaction<'_>,
-    host: HostKey,
+    slot: &Slot,
     owner: &OwnerId,
     until: DateTime<Utc>,
-    next_start: DateTime<Utc>,
-) -> Result<Slot, StatementError> {
-    let id = uuid::Uuid::new_v4().simple().to_string();
+) -> Result<(), StatementError> {
     rows.prepare_cached(
-        "INSERT INTO host_slots (id, host, owner, until_us) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO host_slots (id, host, owner, until_us, is_hop) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute(params![id, host.as_str(), owner.as_str(), to_micros(until)])?;
-    rows.prepare_cached(
-        "INSERT INTO hosts (host, next_start_us) VALUES (?1, ?2)
-        ON CONFLICT (host) DO UPDATE SET next_start_us = ?2",
-    )?
-    .execute(params![host.as_str(), to_micros(next_start)])?;
-    Ok(Slot { host, id })
+    .execute(params![
+        slot.id,
+        slot.host.as_str(),
+        owner.as_str(),
+        to_micros(until),
+        slot.is_hop
+    ])?;
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::conformance;
-    use super::*;
-    use crate::runtime::clock::ManualClock;
-
-    const TTL: Duration = Duration::from_secs(60);
-
-    fn windows(database: Database, clock: &Arc<ManualClock>) -> SqliteHostWindows {
-        SqliteHostWindows::new(database, conformance::limits(), clock.clone())
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn they_keep_the_ports_promises() {
-        let clock = Arc::new(ManualClock::default());
-        let windows = windows(Database::open_in_memory().unwrap(), &clock);
-        conformance::all(Arc::new(windows), clock).await;
-    }
-
-    #[tokio::test]
-    async fn two_processes_share_the_slots_of_a_host() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("podrun.db");
-        let clock = Arc::new(ManualClock::default());
-        let open = || windows(Database::open(&path).unwrap(), &clock);
-        let (first, second) = (open(), open());
-        let (host, owner) = (HostKey("a.example".into()), OwnerId::generate("a"));
-        for windows in [&first, &second] {
-            clock.advance(Duration::from_secs(1));
-            let decision = windows.acquire(&host, &owner, TTL).await.unwrap();
-            assert!(matches!(decision, SlotDecision::Granted(_)));
-        }
-        clock.advance(Duration::from_secs(1));
-        let decision = first.acquire(&host, &owner, TTL).await.unwrap();
-        assert!(matches!(decision, SlotDecision::Full(_)), "{decision:?}");
-    }
-
-    #[tokio::test]
-    async fn a_dead_owners_slots_come_back_and_nobody_elses() {
-        let clock = Arc::new(ManualClock::default());
-        let windows = windows(Database::open_in_memory().unwrap(), &clock);
-        let (dead, alive) = (OwnerId::generate("dead"), OwnerId::generate("alive"));
-        let hosts = [HostKey("a.example".into()), HostKey("b.example".into())];
-        let mut kept = Vec::new();
-        for host in &hosts {
-            for owner in [&dead, &alive] {
-                clock.advance(Duration::from_secs(1));
-                match windows.acquire(host, owner, TTL).await.unwrap() {
-                    SlotDecision::Granted(slot) if owner == &alive => kept.push(slot),
-                    SlotDecision::Granted(_) => {}
-                    refused => panic!("{refused:?}"),
-                }
-            }
-        }
-        assert_eq!(windows.release_owner(&dead).await.unwrap(), 2);
-        assert_eq!(windows.release_owner(&dead).await.unwrap(), 0);
-        for slot in &kept {
-            windows.renew(slot, TTL).await.unwrap();
-        }
-        clock.advance(Duration::from_secs(1));
-        let decision = windows.acquire(&hosts[0], &dead, TTL).await.unwrap();
-        assert!(matches!(decision, SlotDecision::Granted(_)));
-    }
-}
+mod tests;

@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
-use super::window::rest;
+use super::window::time_until;
 use super::{HostKey, HostLimits, HostWindows, Signal, Slot, SlotDecision, WindowError};
 use crate::domain::{Failure, FailureClass, OwnerId};
-use crate::runtime::clock::{Clock, later};
+use crate::runtime::clock::Clock;
 
 /// How long a worker keeps and waits for slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,14 +107,6 @@ impl Throttle {
         }
     }
 
-    /// Keeps everybody away from `url`'s host for `rest` from now on, as it asked.
-    pub async fn hold_off(&self, url: &Url, rest: Duration) -> Result<(), Failure> {
-        let host = self.host(url)?;
-        let until = later(self.clock.now(), rest);
-        let held = self.windows.hold_off(&host, until).await;
-        held.map_err(|error| unavailable(&host, &error))
-    }
-
     fn host(&self, url: &Url) -> Result<HostKey, Failure> {
         HostKey::of_url(url, &self.limits)
             .ok_or_else(|| Failure::new(FailureClass::BadUrl, "the URL names no host"))
@@ -127,9 +119,9 @@ impl Throttle {
         until: chrono::DateTime<chrono::Utc>,
         deadline: Instant,
     ) -> Result<Duration, Failure> {
-        let rest = rest(self.clock.now(), until);
+        let rest = time_until(self.clock.now(), until);
         if rest > self.waits.max_held_off || Instant::now() + rest > deadline {
-            let message = format!("{host} asked to be left alone for {} s", rest.as_secs());
+            let message = format!("{host} is left alone for another {} s", rest.as_secs());
             let failure = Failure::new(FailureClass::RateLimited, message);
             return Err(failure.with_retry_after(Some(rest)));
         }
@@ -149,6 +141,7 @@ impl Throttle {
         Pass {
             windows: Arc::clone(&self.windows),
             slot: Some(slot),
+            ttl: self.waits.slot_ttl,
             lost,
             heartbeat: AbortOnDropHandle::new(tokio::spawn(heartbeat)),
         }
@@ -222,6 +215,7 @@ pub struct Pass {
     windows: Arc<dyn HostWindows>,
     /// `None` once it was given back.
     slot: Option<Slot>,
+    ttl: Duration,
     lost: CancellationToken,
     heartbeat: AbortOnDropHandle<()>,
 }
@@ -230,6 +224,20 @@ impl Pass {
     /// Cancelled when the slot is lost: the transfer has to stop, somebody else has the turn.
     pub fn lost(&self) -> CancellationToken {
         self.lost.clone()
+    }
+
+    /// Tells that a body comes. Where only a redirect was expected, the request counts as a transfer
+    /// from now on.
+    pub(super) async fn body_begins(&mut self) {
+        let Some(slot) = self.slot.as_mut().filter(|slot| slot.is_hop) else {
+            return;
+        };
+        match self.windows.renew(slot, self.ttl).await {
+            Ok(()) => slot.is_hop = false,
+            Err(WindowError::SlotLost { .. }) => self.lost.cancel(),
+            // The next renewal tells it again.
+            Err(error) => tracing::warn!(host = %slot.host, %error, "a slot was not renewed"),
+        }
     }
 
     /// Gives the slot back and tells how the transfer went.

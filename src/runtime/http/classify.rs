@@ -174,6 +174,10 @@ pub fn verdict(status: u16, headers: &HeaderMap, now: DateTime<Utc>) -> HopVerdi
             status,
             retry_after: retry_after::parse(headers, now),
         },
+        403 => HopVerdict::Blocked {
+            status,
+            retry_after: retry_after::parse(headers, now),
+        },
         // The statuses of overloaded fronts; 501 and 505 say something about the request.
         418 | 500 | 502 | 504 | 520..=530 | 599 => HopVerdict::Strained {
             status: Some(status),
@@ -246,6 +250,7 @@ mod tests {
         assert_eq!(verdict(404), HopVerdict::Answered { status: 404 });
         assert_eq!(verdict(302), HopVerdict::Answered { status: 302 });
         assert_eq!(verdict(502), HopVerdict::Strained { status: Some(502) });
+        assert!(matches!(verdict(403), HopVerdict::Blocked { .. }));
         assert_eq!(
             verdict(429),
             HopVerdict::Throttled {

@@ -14,9 +14,10 @@ const APPLICATION_ID: i64 = 0x706f_6472;
 
 /// The tables' history. A file's `user_version` says how many of these it has seen. Add at the end;
 /// what was released is never edited.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/0001_queue_checkpoints_metrics.sql"),
     include_str!("migrations/0002_host_windows.sql"),
+    include_str!("migrations/0003_adaptive_windows.sql"),
 ];
 
 /// Up to this size the whole file is checked at every start, which takes some tens of milliseconds;
