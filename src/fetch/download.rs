@@ -117,9 +117,10 @@ impl Downloader<'_> {
                 Err(DownloadError::Failed(failure)) => failure,
                 done_or_worse => return done_or_worse,
             };
-            if let Some(bare) = self.unwrapped(&request, &failure) {
-                // Once: what is left has no prefix any more.
-                request.url = bare;
+            let mended = self.unwrapped(&request, &failure);
+            if let Some(url) = mended.or_else(|| unescaped(&request.url, &failure)) {
+                // Once each: what is left has no prefix and no reference any more.
+                request.url = url;
                 continue;
             }
             failures += 1;
@@ -220,6 +221,20 @@ impl Downloader<'_> {
             final_url: transfer.url().to_string(),
         })
     }
+}
+
+/// The address without references, where the host does not know it with them: feeds that escape their
+/// addresses twice leave `&amp;` in them.
+fn unescaped(url: &Url, failure: &Failure) -> Option<Url> {
+    let text = url.as_str();
+    if failure.class != FailureClass::NotFound || !text.contains("&amp;") {
+        return None;
+    }
+    let mut plain = text.to_owned();
+    while plain.contains("&amp;") {
+        plain = plain.replace("&amp;", "&");
+    }
+    Url::parse(&plain).ok()
 }
 
 /// Hashes and writes block by block until the file's end.

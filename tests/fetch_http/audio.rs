@@ -173,3 +173,18 @@ async fn case_092_a_prefix_that_is_gone_is_left_out_only_where_that_is_wanted() 
         "{failure}"
     );
 }
+
+#[tokio::test]
+async fn case_009_an_address_that_was_escaped_twice_is_tried_once_without() {
+    let server = RawServer::start(|path, _| match path {
+        "/e.mp3?a=1&b=2" => answer("200 OK", "", &mp3(50)),
+        _ => answer("404 Not Found", "", b""),
+    })
+    .await;
+    let bench = Bench::new();
+    bench.download(&server.url("/e.mp3?a=1&amp;amp;b=2")).await.unwrap();
+    assert_eq!(server.requests().len(), 2);
+    let failure = bench.fails(&server.url("/other.mp3?a=1&amp;b=2")).await;
+    assert_eq!(failure.class, FailureClass::NotFound);
+    assert_eq!(server.requests().len(), 4);
+}
