@@ -16,6 +16,7 @@ pub(super) struct Measure {
 }
 
 impl Measure {
+    /// Keeps one value.
     pub(super) async fn record(
         &self,
         name: &'static str,
@@ -23,20 +24,12 @@ impl Measure {
         value: f64,
         unit: Unit,
     ) {
-        let datum = Datum {
-            name,
-            dimension,
-            value,
-            unit,
-            at: self.clock.now(),
-        };
-        if let Err(error) = self.metrics.record(&[datum]).await {
-            tracing::warn!(%error, metric = name, "a measurement is lost");
-        }
+        let datum = self.datum(name, dimension, value, unit);
+        self.keep(&[datum]).await;
     }
 
     /// How one processing of `episode` ended, after `failures` earlier ones, with `transferred` bytes
-    /// received.
+    /// received. One write: the episode is stored by now, and only its checkpoint has yet to say so.
     pub(super) async fn outcome(
         &self,
         episode: &EpisodeId,
@@ -45,31 +38,47 @@ impl Measure {
         transferred: u64,
     ) {
         let phase = || ("phase", StageName::Fetch.to_string());
+        let mut data = Vec::new();
         if transferred > 0 {
             let gigabytes = transferred as f64 / 1e9;
-            self.record(metric::GB_TRANSFERRED, phase(), gigabytes, Unit::Gigabytes)
-                .await;
+            data.push(self.datum(metric::GB_TRANSFERRED, phase(), gigabytes, Unit::Gigabytes));
         }
         if let StageOutcome::Done { amount } = outcome {
             let megabytes = *amount as f64 / 1e6;
-            self.record(metric::AVG_DOWNLOAD_MB, phase(), megabytes, Unit::Megabytes)
-                .await;
+            data.push(self.datum(metric::AVG_DOWNLOAD_MB, phase(), megabytes, Unit::Megabytes));
         }
         let feed = ("feed_slug", episode.feed_slug.to_string());
-        match fate(outcome, failures) {
-            Fate::Open => {}
-            Fate::Stored => self.success(feed, 1.0).await,
-            Fate::GivenUp => self.success(feed, 0.0).await,
-            Fate::Publisher => {
-                self.record(metric::PUBLISHER_FAILURES, feed, 1.0, Unit::Count)
-                    .await;
-            }
+        let (name, value, unit) = match fate(outcome, failures) {
+            Fate::Open => return self.keep(&data).await,
+            Fate::Stored => (metric::DOWNLOAD_SUCCESS_RATE, 1.0, Unit::None),
+            Fate::GivenUp => (metric::DOWNLOAD_SUCCESS_RATE, 0.0, Unit::None),
+            Fate::Publisher => (metric::PUBLISHER_FAILURES, 1.0, Unit::Count),
+        };
+        data.push(self.datum(name, feed, value, unit));
+        self.keep(&data).await;
+    }
+
+    fn datum(
+        &self,
+        name: &'static str,
+        dimension: (&'static str, String),
+        value: f64,
+        unit: Unit,
+    ) -> Datum {
+        Datum {
+            name,
+            dimension,
+            value,
+            unit,
+            at: self.clock.now(),
         }
     }
 
-    async fn success(&self, feed: (&'static str, String), value: f64) {
-        self.record(metric::DOWNLOAD_SUCCESS_RATE, feed, value, Unit::None)
-            .await;
+    async fn keep(&self, data: &[Datum]) {
+        if let Err(error) = self.metrics.record(data).await {
+            let lost = data.len();
+            tracing::warn!(%error, lost, "measurements are lost");
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use podrun::runtime::http::{Lookup, LookupError};
 use crate::bench::{Bench, quick_tries};
 use crate::server::{RawServer, answer, mp3, redirect};
 
-/// A name service that answers from a list, each time the next line of a name's answers.
+/// A name service that answers from a list: the n-th question, whatever its name, gets the n-th of
+/// that name's answers, or its last one.
 #[derive(Debug, Default)]
 pub(crate) struct FakeLookup {
     answers: HashMap<String, Vec<Result<Vec<IpAddr>, LookupError>>>,

@@ -174,10 +174,6 @@ pub fn verdict(status: u16, headers: &HeaderMap, now: DateTime<Utc>) -> HopVerdi
             status,
             retry_after: retry_after::parse(headers, now),
         },
-        403 => HopVerdict::Blocked {
-            status,
-            retry_after: retry_after::parse(headers, now),
-        },
         // The statuses of overloaded fronts; 501 and 505 say something about the request.
         418 | 500 | 502 | 504 | 520..=530 | 599 => HopVerdict::Strained {
             status: Some(status),
