@@ -99,7 +99,7 @@ pub enum Signal {
     Strained,
     /// The body stalled or ended early.
     BrokenOff,
-    /// The host refuses this episode, or us: 403.
+    /// A shield in front of the host refuses us.
     Blocked {
         /// Tells episodes apart; the same in every process.
         episode: u64,

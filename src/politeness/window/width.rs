@@ -25,8 +25,6 @@ pub(super) struct Width {
     slots: u32,
     /// The widest that is known to be good; none before the first event (slow start).
     cap: Option<u32>,
-    /// The width at the last event.
-    failed: Option<u32>,
     /// Successes since the last event.
     ok_since_event: u32,
     /// Successes, with the window in use, since the width last changed.
@@ -43,7 +41,6 @@ impl Default for Width {
         Self {
             slots: START,
             cap: None,
-            failed: None,
             ok_since_event: 0,
             ok_since_change: 0,
             probe_after: SUCCESSES_TO_PROBE,
@@ -154,7 +151,6 @@ impl Width {
     }
 
     fn fail(&mut self, now: DateTime<Utc>, failed: u32) {
-        self.failed = Some(failed);
         self.cap = Some((failed - 1).max(1));
         self.ok_since_event = 0;
         self.probed_at = Some(now);

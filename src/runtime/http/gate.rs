@@ -54,7 +54,7 @@ pub enum HopVerdict {
         /// What it asks for, where it does.
         retry_after: Option<Duration>,
     },
-    /// The host refuses us: 403, which shields in front of podcast hosts also use as a rate limit.
+    /// The host refuses us and not the file: a shield's 403, which some also use as a rate limit.
     Blocked {
         /// The answer's status.
         status: u16,
