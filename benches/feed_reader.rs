@@ -32,7 +32,7 @@ fn feed(items: usize, notes: usize) -> Vec<u8> {
              <itunes:episodeType>full</itunes:episodeType><itunes:image href=\"https://example.com/{n}.jpg\"/>\
              <guid isPermaLink=\"false\">urn:uuid:{n:032x}</guid><pubDate>Mon, 09 Mar 2026 05:00:00 +0000</pubDate>\
              <enclosure url=\"https://dts.podtrac.com/redirect.mp3/media.example.com/{n}.mp3?token={n:x}&amp;x=1\" \
-             length=\"24330111\" type=\"audio/mpeg\"/></item>\n",
+             length=\"24330111\" type=\"audio/mpeg\"/></item>",
             n % 60
         );
         written.expect("writing to a string");

@@ -3,13 +3,14 @@
 //! The stores say what exists, the checkpoints what was given up; the queue is only the means. So a
 //! lost database costs nothing but the reasons of old failures, and a lost queue costs nothing.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::ControlError;
-use crate::checkpoint::{Checkpoints, Reopen, Subject, state};
+use crate::checkpoint::{Checkpoints, Filter, Reopen, State, Subject, state};
 use crate::domain::{EpisodeId, FetchJob, Job, TranscribeJob, job};
 use crate::queue::{NewMessage, Queue};
 use crate::raw::RawStore;
@@ -82,7 +83,7 @@ impl<J> Planned<J> {
 
 impl<J: Job> Enqueue<'_, J> {
     /// Goes through the candidates until the limit is reached or they end. Memory grows with what
-    /// is to do, not with what is done.
+    /// is to do and under way, not with what is done.
     pub async fn run(
         &self,
         candidates: impl Stream<Item = Result<J, ControlError>> + Send,
@@ -93,6 +94,7 @@ impl<J: Job> Enqueue<'_, J> {
             given_up: 0,
             limited: false,
         };
+        let unsettled = self.unsettled().await?;
         let looked_up = candidates
             .map_ok(|job| async move {
                 let is_present = self.products.is_present(&job).await?;
@@ -109,8 +111,10 @@ impl<J: Job> Enqueue<'_, J> {
             let mut missing = Vec::new();
             while missing.len() < room {
                 match looked_up.try_next().await? {
-                    Some((_, true)) => planned.present += 1,
-                    Some((job, false)) => missing.push(job),
+                    Some((job, true)) if !unsettled.contains(job.episode()) => {
+                        planned.present += 1;
+                    }
+                    Some((job, _)) => missing.push(job),
                     None => {
                         self.admit(missing, &mut planned).await?;
                         return Ok(planned);
@@ -121,11 +125,39 @@ impl<J: Job> Enqueue<'_, J> {
         }
     }
 
+    /// Episodes whose records say that they are under way. One whose product exists was finished by a
+    /// worker that died before it could say so, and its message is still there: it is planned once
+    /// more, so that a worker of this run settles both. A dry run settles nothing.
+    async fn unsettled(&self) -> Result<HashSet<EpisodeId>, ControlError> {
+        let mut unsettled = HashSet::new();
+        if self.queue.is_none() {
+            return Ok(unsettled);
+        }
+        for state in [State::Pending, State::Leased, State::Waiting] {
+            let filter = Filter {
+                stage: Some(J::STAGE),
+                state: Some(state),
+                ..Filter::default()
+            };
+            let mut after = None;
+            loop {
+                let page = self.checkpoints.list(&filter, after.as_ref(), PAGE).await?;
+                let is_last = page.len() < PAGE;
+                after = page.last().map(|record| record.subject.clone());
+                unsettled.extend(page.into_iter().map(|record| record.subject.episode));
+                if is_last {
+                    break;
+                }
+            }
+        }
+        Ok(unsettled)
+    }
+
     /// Sorts out what was given up, and queues the rest.
     async fn admit(&self, missing: Vec<J>, planned: &mut Planned<J>) -> Result<(), ControlError> {
         let workable = self.workable(&missing).await?;
         planned.given_up += (missing.len() - workable.len()) as u64;
-        let workable: std::collections::HashSet<_> = workable.into_iter().collect();
+        let workable: HashSet<_> = workable.into_iter().collect();
         let jobs: Vec<J> = missing
             .into_iter()
             .filter(|job| workable.contains(job.episode()))
@@ -173,5 +205,67 @@ fn message<J: Job>(job: &J) -> NewMessage {
     NewMessage {
         dedup_id: job.episode().to_string(),
         body: job::encode(job),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+    use crate::checkpoint::MemoryCheckpoints;
+    use crate::domain::{FeedSlug, Guid};
+    use crate::queue::MemoryQueue;
+    use crate::runtime::clock::SystemClock;
+
+    /// Products that exist: those of these guids.
+    struct Present(&'static [&'static str]);
+
+    #[async_trait]
+    impl Products<TranscribeJob> for Present {
+        async fn is_present(&self, job: &TranscribeJob) -> Result<bool, ControlError> {
+            Ok(self.0.contains(&job.episode.guid.as_str()))
+        }
+    }
+
+    fn job(guid: &str) -> TranscribeJob {
+        let feed_slug = FeedSlug::try_new("show").unwrap();
+        let guid = Guid::try_new(guid).unwrap();
+        TranscribeJob {
+            episode: EpisodeId { feed_slug, guid },
+        }
+    }
+
+    #[tokio::test]
+    async fn an_episode_whose_worker_died_after_its_last_write_is_settled() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let checkpoints = MemoryCheckpoints::new(Arc::clone(&clock));
+        let queue = MemoryQueue::new(Arc::clone(&clock));
+        let plan = async |present, queue| {
+            let enqueue = Enqueue {
+                checkpoints: &checkpoints,
+                queue,
+                products: &Present(present),
+                limit: None,
+                reopen: Reopen::Exhausted,
+                clock: Arc::clone(&clock),
+            };
+            let jobs = ["died", "done", "new"].map(|guid| Ok(job(guid)));
+            let planned = enqueue.run(stream::iter(jobs)).await.unwrap();
+            let todo = planned.todo.iter().map(|job| job.episode.guid.to_string());
+            (todo.collect::<Vec<_>>(), planned.present)
+        };
+        let queued: Option<&dyn Queue> = Some(&queue);
+        // Both are planned; one of them is finished but not settled when the next run looks.
+        assert_eq!(
+            plan(&["done"], queued).await,
+            (vec!["died".into(), "new".into()], 1)
+        );
+        assert_eq!(
+            plan(&["died", "done"], queued).await,
+            (vec!["died".into(), "new".into()], 1)
+        );
+        // Only looking, there is nothing to do about it.
+        assert_eq!(plan(&["died", "done"], None).await, (vec!["new".into()], 2));
     }
 }

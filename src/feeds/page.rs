@@ -11,6 +11,7 @@ use url::Url;
 use super::copies::{FeedCopies, PageRecord};
 use super::fetcher::{FeedBody, FeedFetcher, FetchedFeed, Validators};
 use super::parse::{FeedSource, LooksLike, ParseError, ParsedFeed, parse_feed};
+use super::repair::Repair;
 use crate::domain::{ContentDigest, Disposition, Failure, FailureClass, FeedSlug};
 use crate::runtime::clock::Clock;
 use crate::runtime::http::SafeUrl;
@@ -289,8 +290,11 @@ impl PageReader {
             web_page: is_web_page.then(|| (body.bytes.clone(), answer.final_url.clone())),
         })?;
         // Half a feed is worth reading, but not worth the place of a whole one.
+        let is_cut = parsed.repairs.count(Repair::Truncated) > 0;
         let record = if let Some(damage) = &body.damage {
             warnings.push(damage.clone());
+            None
+        } else if is_cut && known.is_some() {
             None
         } else {
             self.keep(feed, url, answer, &body).await

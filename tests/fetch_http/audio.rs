@@ -182,7 +182,10 @@ async fn case_009_an_address_that_was_escaped_twice_is_tried_once_without() {
     })
     .await;
     let bench = Bench::new();
-    bench.download(&server.url("/e.mp3?a=1&amp;amp;b=2")).await.unwrap();
+    bench
+        .download(&server.url("/e.mp3?a=1&amp;amp;b=2"))
+        .await
+        .unwrap();
     assert_eq!(server.requests().len(), 2);
     let failure = bench.fails(&server.url("/other.mp3?a=1&amp;b=2")).await;
     assert_eq!(failure.class, FailureClass::NotFound);

@@ -247,6 +247,7 @@ impl<'a> Matching<'a> {
         let file = file_of(episode);
         let guid = episode.id.guid.revised(&file);
         if let Some(known) = self.by_guid.get(&guid).copied() {
+            self.taken.insert(known);
             self.known[known].update(&Episode {
                 id: crate::domain::EpisodeId {
                     feed_slug: episode.id.feed_slug.clone(),
