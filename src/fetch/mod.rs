@@ -4,7 +4,7 @@ pub mod ads;
 pub mod config;
 mod digest;
 pub mod download;
-mod estimate;
+pub mod estimate;
 mod measure;
 mod metered;
 mod mpeg;

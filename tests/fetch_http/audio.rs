@@ -187,7 +187,9 @@ async fn case_009_an_address_that_was_escaped_twice_is_tried_once_without() {
         .await
         .unwrap();
     assert_eq!(server.requests().len(), 2);
-    let failure = bench.fails(&server.url("/other.mp3?a=1&amp;b=2")).await;
+    let failure = Bench::new()
+        .fails(&server.url("/other.mp3?a=1&amp;b=2"))
+        .await;
     assert_eq!(failure.class, FailureClass::NotFound);
     assert_eq!(server.requests().len(), 4);
 }

@@ -12,7 +12,7 @@ use crate::domain::AudioContainer;
 
 /// Watches one file go by.
 #[derive(Debug)]
-pub(super) struct Probe {
+pub struct Probe {
     reader: Reader,
     bytes: u64,
 }
@@ -32,15 +32,16 @@ enum Reader {
 
 /// What was found at the end of a file.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Estimate {
+pub struct Estimate {
     /// Length in seconds.
-    pub(super) duration_s: Option<f64>,
+    pub duration_s: Option<f64>,
     /// Share of the bytes that are audio, 0 to 1, where that is known.
-    pub(super) audio_share: Option<f64>,
+    pub audio_share: Option<f64>,
 }
 
 impl Probe {
-    pub(super) fn new(container: AudioContainer) -> Self {
+    /// A watcher of a file in `container`.
+    pub fn new(container: AudioContainer) -> Self {
         let reader = match container {
             AudioContainer::Mp3 | AudioContainer::Aac => Reader::Frames(Default::default()),
             AudioContainer::Mp4 => Reader::Mp4(Default::default()),
@@ -56,7 +57,7 @@ impl Probe {
     }
 
     /// The next bytes. The first ones hold the container's header: a sniffing window or more.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         match &mut self.reader {
             Reader::Frames(frames) => frames.push(bytes),
             Reader::Mp4(header) => header.push(bytes),
@@ -70,7 +71,7 @@ impl Probe {
     }
 
     /// What was found, after the last bytes.
-    pub(super) fn finish(self) -> Estimate {
+    pub fn finish(self) -> Estimate {
         let total = self.bytes;
         let (duration_s, audio_share) = match self.reader {
             Reader::Frames(frames) => {
