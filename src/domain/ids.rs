@@ -104,6 +104,18 @@ impl Guid {
         Self(format!("{start}~{mark}"))
     }
 
+    /// The guid without the mark that [`revised`](Self::revised) puts behind it for this file.
+    #[must_use]
+    pub fn unrevised(&self, file: &str) -> Self {
+        let plain = self
+            .0
+            .rsplit_once('~')
+            .map(|(start, _)| Self(start.to_owned()));
+        plain
+            .filter(|plain| plain.revised(file) == *self)
+            .unwrap_or_else(|| self.clone())
+    }
+
     /// The guid as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -45,6 +45,9 @@ pub(super) struct PageRecord {
     pub(super) final_url: Url,
     /// Whether all redirects between the two were for good.
     pub(super) is_moved: bool,
+    /// Whether the page ends in the middle; any other may take its place.
+    #[serde(default)]
+    pub(super) is_cut: bool,
     pub(super) content_type: Option<String>,
     pub(super) validators: Validators,
     /// The bytes of the page.
@@ -69,6 +72,7 @@ impl PageRecord {
             address: address.to_string(),
             final_url: answer.final_url.clone(),
             is_moved: answer.is_moved,
+            is_cut: false,
             content_type,
             validators: answer.validators.clone(),
             body,

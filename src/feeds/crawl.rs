@@ -1,7 +1,8 @@
 //! Asks every feed of a catalog.
 //!
-//! Feeds are asked side by side, but one host sees at most two requests at a time: large hosts serve
-//! most of a catalog. One bad feed never stops the others; the result lists all of them in catalog
+//! Feeds are asked side by side, but no more than two that the catalog has on one host: large hosts
+//! serve most of a catalog. (How hard any host is pressed, with redirects and pages elsewhere, is
+//! the gate's business that every request goes through.) One bad feed never stops the others; the result lists all of them in catalog
 //! order, whatever finished first.
 //!
 //! One feed is its pages ([`walk`]), each of them from the server or from the copy that an earlier run

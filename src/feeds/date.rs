@@ -15,7 +15,7 @@ pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {
     let parts = Parts::of(&text);
     let date = parts.date()?;
     let (time, next_day) = match &parts.time {
-        Some(time) => time_of_day(time)?,
+        Some(time) => time_of_day(time, parts.is_afternoon)?,
         None => (NaiveTime::MIN, false),
     };
     let date = if next_day {
@@ -40,6 +40,8 @@ struct Parts {
     time: Option<String>,
     /// Minutes east of Greenwich.
     offset: Option<i32>,
+    /// `AM` or `PM`.
+    is_afternoon: Option<bool>,
 }
 
 impl Parts {
@@ -71,7 +73,9 @@ impl Parts {
             }
             return;
         }
-        if matches!(bytes.first(), Some(b'+' | b'-')) {
+        if word.eq_ignore_ascii_case("am") || word.eq_ignore_ascii_case("pm") {
+            self.is_afternoon = Some(word.eq_ignore_ascii_case("pm"));
+        } else if matches!(bytes.first(), Some(b'+' | b'-')) {
             self.offset = offset(word);
         } else if let Some(iso) = iso_date(word) {
             self.iso = Some(iso);
@@ -82,7 +86,8 @@ impl Parts {
         } else if let Some(minutes) = named_zone(word) {
             self.offset = Some(minutes);
         } else if let Some(month) = month(word) {
-            self.month.get_or_insert(month);
+            // The last one: weekdays of other languages begin like months (`mar., 13 oct.`).
+            self.month = Some(month);
         }
     }
 
@@ -124,9 +129,13 @@ fn iso_date(word: &str) -> Option<(i32, u32, u32)> {
 }
 
 /// The time, and whether it is the next day's first moment (`24:00`).
-fn time_of_day(text: &str) -> Option<(NaiveTime, bool)> {
+fn time_of_day(text: &str, is_afternoon: Option<bool>) -> Option<(NaiveTime, bool)> {
     let mut fields = text.split(':');
     let hour: u32 = fields.next()?.parse().ok()?;
+    let hour = match is_afternoon {
+        Some(is_afternoon) if hour <= 12 => hour % 12 + 12 * u32::from(is_afternoon),
+        _ => hour,
+    };
     let minute: u32 = fields.next()?.parse().ok()?;
     let second = fields.next().unwrap_or("0").split('.').next()?;
     // A leap second is the second before it.
@@ -239,6 +248,10 @@ mod tests {
             ("2026-03-09 05:00:00", "2026-03-09T05:00:00Z"),
             ("2026-03-09T05:00Z", "2026-03-09T05:00:00Z"),
             ("2026-03-09", "2026-03-09T00:00:00Z"),
+            ("mar., 13 oct. 2026 05:00:00 +0200", "2026-10-13T03:00:00Z"),
+            ("maandag 9 okt 2026 05:00", "2026-10-09T05:00:00Z"),
+            ("March 9, 2026 10:30 PM", "2026-03-09T22:30:00Z"),
+            ("March 9, 2026 12:30 AM", "2026-03-09T00:30:00Z"),
             ("2026/03/09", "2026-03-09T00:00:00Z"),
             ("March 9, 2026", "2026-03-09T00:00:00Z"),
             ("09-Mar-2026 05:00:00 GMT", "2026-03-09T05:00:00Z"),

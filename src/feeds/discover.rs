@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::episodes::absolute;
 use super::tags;
 
 /// How much of a page is searched, in bytes: `<link>` stands in the head.
@@ -49,10 +50,7 @@ fn alternate(tag: &str, base: &Url) -> Option<Url> {
     if !is_alternate || !is_feed {
         return None;
     }
-    let mut url = base.join(value("href")?.trim()).ok()?;
-    url.set_fragment(None);
-    let is_web = matches!(url.scheme(), "http" | "https");
-    (is_web && url != *base).then_some(url)
+    absolute(value("href")?, base).filter(|url| url != base)
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use url::Url;
 
 use super::date;
 use super::item::{FileRole, RawFile, RawItem};
-use super::media_url::{MediaKind, derived_guid, file_key, kind_of_type, kind_of_url};
+use super::media_url::{
+    MediaKind, derived_guid, file_key, kind_of_type, kind_of_url, lasting_query,
+};
 use super::parse::FeedSource;
 use super::xml::entity;
 use crate::domain::{Enclosure, Episode, EpisodeId, Guid, TranscriptLink};
@@ -17,6 +19,10 @@ const MAX_TITLE: usize = 1000;
 
 /// Longest URL that is kept, in bytes; servers refuse longer request lines.
 const MAX_URL: usize = 8 * 1024;
+
+/// Most bytes of all addresses of a feed together. A few written bytes are a long address on a long
+/// base, so the size of the feed is no bound.
+const MAX_ADDRESSES: usize = 128 << 20;
 
 /// Most other renditions and most transcripts of an episode that are kept.
 const MOST_LINKS: usize = 8;
@@ -29,6 +35,7 @@ struct Oddities {
     no_guid: usize,
     repeated: usize,
     revised: usize,
+    no_room: usize,
 }
 
 impl Oddities {
@@ -54,6 +61,10 @@ impl Oddities {
                 self.revised,
                 "items share their guid with another one; both were kept",
             ),
+            (
+                self.no_room,
+                "items were left out: the addresses of the feed are too long altogether",
+            ),
         ] {
             if count > 0 {
                 warnings.push(format!("{count} {what}"));
@@ -69,11 +80,19 @@ pub(super) fn from_items(
     warnings: &mut Vec<String>,
 ) -> Vec<Episode> {
     let mut oddities = Oddities::default();
-    let chosen: Vec<_> = items
-        .iter()
-        .filter_map(|item| Some((item, choose(item, source, &mut oddities)?)))
-        .collect();
-    oddities.no_media = items.len() - chosen.len();
+    let mut room = MAX_ADDRESSES;
+    let mut chosen = Vec::new();
+    for item in items {
+        let Some(mut choice) = choose(item, source, &mut oddities) else {
+            oddities.no_media += 1;
+            continue;
+        };
+        if !choice.fits(&mut room) {
+            oddities.no_room += 1;
+            continue;
+        }
+        chosen.push((item, choice));
+    }
     let shared = shared_paths(&chosen);
     let episodes = chosen.into_iter().filter_map(|(item, choice)| {
         let guid = own_guid(item).or_else(|| {
@@ -109,10 +128,11 @@ fn shared_paths(chosen: &[(&RawItem, Choice)]) -> HashSet<String> {
 
 fn derived(url: &Url, shared: &HashSet<String>) -> Option<Guid> {
     let guid = derived_guid(url)?;
-    let query = url
-        .query()
-        .filter(|_| shared.contains(&guid) && !guid.contains('?'));
-    Guid::try_new(query.map_or(guid.clone(), |query| format!("{guid}?{query}"))).ok()
+    let query = match shared.contains(&guid) && !guid.contains('?') {
+        true => lasting_query(url),
+        false => String::new(),
+    };
+    Guid::try_new(guid + &query).ok()
 }
 
 fn episode(item: &RawItem, guid: Guid, choice: Choice, source: &FeedSource<'_>) -> Episode {
@@ -137,7 +157,7 @@ fn episode(item: &RawItem, guid: Guid, choice: Choice, source: &FeedSource<'_>) 
         number: number(item.number.as_deref()),
         enclosure: choice.enclosure,
         alternates: choice.alternates,
-        transcripts: transcripts(item, source.final_url),
+        transcripts: choice.transcripts,
     }
 }
 
@@ -187,6 +207,25 @@ struct Choice {
     url: Url,
     enclosure: Enclosure,
     alternates: Vec<Enclosure>,
+    transcripts: Vec<TranscriptLink>,
+}
+
+impl Choice {
+    /// Takes its share of the room for addresses, without its extras where they do not fit; false
+    /// where not even the file does.
+    fn fits(&mut self, room: &mut usize) -> bool {
+        let file = 2 * self.enclosure.url.len();
+        let alternates = self.alternates.iter().map(|file| file.url.len());
+        let transcripts = self.transcripts.iter().map(|link| link.url.len());
+        let extras: usize = alternates.chain(transcripts).sum();
+        if let Some(left) = room.checked_sub(file + extras) {
+            *room = left;
+            return true;
+        }
+        self.alternates = Vec::new();
+        self.transcripts = Vec::new();
+        room.checked_sub(file).map(|left| *room = left).is_some()
+    }
 }
 
 /// The audio, and the other files that are audio or video, in feed order.
@@ -224,6 +263,7 @@ fn choose(item: &RawItem, source: &FeedSource<'_>, oddities: &mut Oddities) -> O
         url,
         enclosure,
         alternates,
+        transcripts: transcripts(item, source.final_url),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Feeds from elsewhere made entries of a tier file.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -52,10 +52,10 @@ impl Import {
     /// Compares `list` with the feeds that there are.
     pub fn plan<'a>(list: &Opml, known: impl IntoIterator<Item = &'a CatalogEntry>) -> Self {
         let mut import = Self::default();
-        let mut slugs = HashSet::new();
+        let mut slugs = Taken::default();
         let mut present = HashSet::new();
         for entry in known {
-            slugs.insert(entry.slug.as_str().to_owned());
+            slugs.slugs.insert(entry.slug.as_str().to_owned());
             // The catalog holds nothing but addresses of feeds.
             present.extend(Url::parse(&entry.url).ok().map(|url| feed_identity(&url)));
         }
@@ -89,15 +89,27 @@ impl RefusedFeed {
 /// Longest slug that is made of a title. Longer ones are allowed, but these become folder names.
 const MAX_MADE: usize = 48;
 
+/// Slugs that are in use, and the number to try next for each stem.
+#[derive(Default)]
+struct Taken {
+    slugs: HashSet<String>,
+    next: HashMap<String, u64>,
+}
+
 /// A slug from the title, else from the host, with a number where it is taken.
-fn free_slug(title: &str, url: &Url, taken: &mut HashSet<String>) -> FeedSlug {
+fn free_slug(title: &str, url: &Url, taken: &mut Taken) -> FeedSlug {
     let candidates = [title, url.host_str().unwrap_or_default(), "feed"];
     let mut stems = candidates.iter().map(|text| slug_text(text));
     let stem = stems.find(|stem| !stem.is_empty()).unwrap_or_default();
-    let numbered = (2_u64..).map(|number| format!("{stem}-{number}"));
+    // Where a list has thousands without a title, each search goes on where the last one ended.
+    let next = taken.next.entry(stem.clone()).or_insert(2);
+    let numbered = (*next..).map(|number| {
+        *next = number + 1;
+        format!("{stem}-{number}")
+    });
     let names = std::iter::once(stem.clone()).chain(numbered);
     let free = names.map(FeedSlug::try_new).filter_map(Result::ok);
-    let mut free = free.filter(|slug| taken.insert(slug.as_str().to_owned()));
+    let mut free = free.filter(|slug| taken.slugs.insert(slug.as_str().to_owned()));
     free.next()
         .unwrap_or_else(|| unreachable!("there is a number that is not taken"))
 }
@@ -159,6 +171,35 @@ pub fn add_to_tier_file(path: &Path, feeds: &[NewFeed]) -> Result<(), ImportErro
         file: path.to_owned(),
         problem: error.to_string(),
     };
+    let partial = partial_path(path);
+    // Before anything is read: what another import writes meanwhile would be lost.
+    let file = fs::File::create_new(&partial).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => ImportError::Busy {
+            file: path.to_owned(),
+            partial: partial.clone(),
+        },
+        _ => failed(error),
+    })?;
+    let added = enlarged(path, feeds).and_then(|text| {
+        let mut file = file;
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&partial, path))
+            .map_err(failed)
+    });
+    if added.is_err() {
+        // Best effort: the next import names it where it stays.
+        let _ = fs::remove_file(&partial);
+    }
+    added
+}
+
+/// The text of the tier file with `feeds` behind what is in it.
+fn enlarged(path: &Path, feeds: &[NewFeed]) -> Result<String, ImportError> {
+    let failed = |error: io::Error| ImportError::Write {
+        file: path.to_owned(),
+        problem: error.to_string(),
+    };
     let old = match path.try_exists().map_err(failed)? {
         true => Some(Catalog::read_file(path)?),
         false => None,
@@ -172,24 +213,7 @@ pub fn add_to_tier_file(path: &Path, feeds: &[NewFeed]) -> Result<(), ImportErro
         return Err(ImportError::TooLarge(path.to_owned()));
     }
     check(path, &text, old.as_ref(), feeds)?;
-    let partial = partial_path(path);
-    let file = fs::File::create_new(&partial);
-    let mut file = file.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => ImportError::Busy {
-            file: path.to_owned(),
-            partial: partial.clone(),
-        },
-        _ => failed(error),
-    })?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&partial, path));
-    written.map_err(|error| {
-        // Best effort: the next import names it where it stays.
-        let _ = fs::remove_file(&partial);
-        failed(error)
-    })
+    Ok(text)
 }
 
 fn partial_path(path: &Path) -> PathBuf {

@@ -7,7 +7,7 @@ use feed_rs::model::Entry;
 use feed_rs::parser::Builder;
 use serde_json::{Map, Value};
 
-use super::item::{FileRole, RawFeed, RawFile, RawItem, add_item, keep};
+use super::item::{FileRole, MAX_ITEMS, RawFeed, RawFile, RawItem, add_item, keep};
 use super::repair::{Repair, Repairs};
 
 /// Why JSON is no feed.
@@ -19,9 +19,17 @@ pub(super) enum JsonProblem {
     Malformed(String),
 }
 
+/// Largest JSON Feed that is read, in bytes. As values it takes a multiple of its size in memory, and a
+/// back catalogue of thousands of episodes with notes has a few megabytes.
+const MAX_BYTES: usize = 16 << 20;
+
 /// Reads a document.
 pub(super) fn read(text: &str) -> Result<(RawFeed, Repairs), JsonProblem> {
     let mut repairs = Repairs::default();
+    if text.len() > MAX_BYTES {
+        let problem = format!("JSON of more than {} MiB", MAX_BYTES >> 20);
+        return Err(JsonProblem::Malformed(problem));
+    }
     let mut document: Map<String, Value> = match serde_json::from_str(text) {
         Ok(document) => document,
         Err(error) if text.contains("jsonfeed.org") => {
@@ -37,7 +45,7 @@ pub(super) fn read(text: &str) -> Result<(RawFeed, Repairs), JsonProblem> {
     if let Some(next) = document.get("next_url").and_then(Value::as_str) {
         keep(&mut feed.next_page, next);
     }
-    mend(&mut document, &mut repairs);
+    let hints = mend(&mut document, &mut repairs);
     let parsed = Builder::new()
         .id_generator(|_, _, _| String::new())
         .build()
@@ -46,17 +54,44 @@ pub(super) fn read(text: &str) -> Result<(RawFeed, Repairs), JsonProblem> {
     if let Some(title) = &parsed.title {
         keep(&mut feed.title, &title.content);
     }
-    for entry in parsed.entries {
-        if !add_item(&mut feed, item(&entry), &mut repairs) {
-            break;
-        }
+    for (entry, hints) in parsed.entries.iter().zip(hints) {
+        add_item(&mut feed, item(entry, hints), &mut repairs);
     }
     Ok((feed, repairs))
 }
 
+/// What feed-rs does not hand on of an item, or reads more strictly than need be.
+#[derive(Default)]
+struct Hints {
+    published: Option<String>,
+    updated: Option<String>,
+    duration: Option<String>,
+}
+
+impl Hints {
+    fn of(item: &Map<String, Value>) -> Self {
+        let text = |name| item.get(name).and_then(Value::as_str).map(str::to_owned);
+        let files = item.get("attachments").and_then(Value::as_array);
+        let durations = files
+            .into_iter()
+            .flatten()
+            .filter_map(|file| file.get("duration_in_seconds"));
+        Self {
+            published: text("date_published"),
+            updated: text("date_modified"),
+            duration: durations.map(Value::to_string).next(),
+        }
+    }
+}
+
 /// Leaves the fields that are of use here, as feed-rs expects them; the others are so many ways to fail.
-fn mend(document: &mut Map<String, Value>, repairs: &mut Repairs) {
-    let items = objects(document.remove("items"), repairs);
+fn mend(document: &mut Map<String, Value>, repairs: &mut Repairs) -> Vec<Hints> {
+    let mut items = objects(document.remove("items"), repairs);
+    if items.len() > MAX_ITEMS {
+        repairs.one(Repair::TooManyItems);
+        items.truncate(MAX_ITEMS);
+    }
+    let hints = items.iter().map(Hints::of).collect();
     let items = items
         .into_iter()
         .map(|item| mended_item(item, repairs))
@@ -68,6 +103,7 @@ fn mend(document: &mut Map<String, Value>, repairs: &mut Repairs) {
         "https://jsonfeed.org/version/1.1".into(),
     );
     document.insert("items".to_owned(), Value::Array(items));
+    hints
 }
 
 fn mended_item(mut item: Map<String, Value>, repairs: &mut Repairs) -> Value {
@@ -81,11 +117,7 @@ fn mended_item(mut item: Map<String, Value>, repairs: &mut Repairs) -> Value {
         .into_iter()
         .filter_map(|file| mended_attachment(file, repairs));
     let files = files.collect();
-    texts(
-        &mut item,
-        &["id", "url", "title", "date_published", "date_modified"],
-        repairs,
-    );
+    texts(&mut item, &["id", "url", "title"], repairs);
     item.insert("attachments".to_owned(), Value::Array(files));
     Value::Object(item)
 }
@@ -133,14 +165,17 @@ fn texts(fields: &mut Map<String, Value>, names: &[&str], repairs: &mut Repairs)
 }
 
 /// feed-rs makes links of attachments, and the page about the item a link without a type.
-fn item(entry: &Entry) -> RawItem {
-    let mut item = RawItem::default();
+fn item(entry: &Entry, hints: Hints) -> RawItem {
+    let mut item = RawItem {
+        published: hints.published,
+        updated: hints.updated,
+        duration: hints.duration,
+        ..RawItem::default()
+    };
     keep(&mut item.guid, &entry.id);
     if let Some(title) = &entry.title {
         keep(&mut item.title, &title.content);
     }
-    item.published = entry.published.map(|date| date.to_rfc3339());
-    item.updated = entry.updated.map(|date| date.to_rfc3339());
     for link in &entry.links {
         match &link.media_type {
             Some(kind) => item.add_file(RawFile {

@@ -2,6 +2,8 @@
 
 use url::Url;
 
+use crate::runtime::http::safe_url::is_secret_parameter;
+
 /// What an address or a MIME type promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaKind {
@@ -28,7 +30,9 @@ pub fn kind_of_type(media_type: &str) -> MediaKind {
     let essence = essence.to_ascii_lowercase();
     match essence.split_once('/') {
         Some((_, "mpegurl" | "x-mpegurl" | "vnd.apple.mpegurl" | "x-scpls")) => MediaKind::Other,
-        Some(("audio" | "video", _)) | Some((_, "ogg")) => MediaKind::Media,
+        Some(("audio" | "video", _)) | Some((_, "ogg" | "mp3" | "mp4" | "mpeg")) => {
+            MediaKind::Media
+        }
         Some((_, "octet-stream" | "x-download" | "force-download")) | None => MediaKind::Unknown,
         Some(_) => MediaKind::Other,
     }
@@ -63,14 +67,29 @@ pub fn serving_host(url: &str) -> Option<String> {
 ///
 /// `url:` and the address without scheme, measuring services and fragment. The query is dropped where
 /// the path already names a media file, for it then carries tokens and campaign marks that change from
-/// day to day; otherwise it is kept, for it then says which file is meant.
+/// day to day; otherwise it is kept but for tokens, for it then says which file is meant.
 pub fn derived_guid(url: &Url) -> Option<String> {
     let (host, path) = unwrapped(url)?;
-    let query = match url.query() {
-        Some(query) if kind_of_url(url) != MediaKind::Media => format!("?{query}"),
-        _ => String::new(),
+    let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+    let query = match kind_of_url(url) {
+        MediaKind::Media => String::new(),
+        _ => lasting_query(url),
     };
-    Some(format!("url:{host}{path}{query}"))
+    Some(format!("url:{host}{port}{path}{query}"))
+}
+
+/// The query without the parameters that carry secrets, which change and must not become a name; with
+/// its `?`, or empty.
+pub fn lasting_query(url: &Url) -> String {
+    let query = url.query().unwrap_or_default();
+    let lasting: Vec<&str> = query
+        .split('&')
+        .filter(|parameter| !parameter.is_empty() && !is_secret_parameter(parameter))
+        .collect();
+    match lasting.is_empty() {
+        true => String::new(),
+        false => format!("?{}", lasting.join("&")),
+    }
 }
 
 /// What stays the same of a file's address while measuring services and tokens change.
@@ -192,6 +211,15 @@ mod tests {
         assert_eq!(
             guid("http://pdst.fm/e/traffic.megaphone.fm/X.mp3?updated=5#t"),
             plain
+        );
+        assert_eq!(
+            guid("https://a.com/get?id=1&token=T&b"),
+            "url:a.com/get?id=1&b"
+        );
+        assert_eq!(guid("https://a.com/get?token=T"), "url:a.com/get");
+        assert_ne!(
+            guid("https://a.com:8443/1.mp3"),
+            guid("https://a.com/1.mp3")
         );
         assert_ne!(
             guid("https://a.com/play?id=1"),

@@ -9,6 +9,7 @@ use std::fmt;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
+use super::episodes::clean_title;
 use super::tags::{self, Attributes};
 use super::text;
 
@@ -114,13 +115,7 @@ impl Found {
 
 fn one_line(text: &str) -> String {
     const MAX_TITLE: usize = 200;
-    let text: String = text
-        .chars()
-        .take(10 * MAX_TITLE)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(MAX_TITLE).collect()
+    clean_title(text).chars().take(MAX_TITLE).collect()
 }
 
 /// Takes what is XML; the error is the byte where it stops to be.

@@ -62,6 +62,8 @@ pub(super) struct Unread {
     pub(super) failure: Failure,
     /// The web page that came instead, and its address.
     pub(super) web_page: Option<(Bytes, Url)>,
+    /// The page after it, where it is one of a feed but has no episode.
+    pub(super) next_page: Option<Box<Url>>,
 }
 
 impl From<Failure> for Unread {
@@ -69,6 +71,7 @@ impl From<Failure> for Unread {
         Self {
             failure,
             web_page: None,
+            next_page: None,
         }
     }
 }
@@ -285,19 +288,26 @@ impl PageReader {
         warnings: &mut Vec<String>,
     ) -> Result<Page, Unread> {
         let parsed = self.parse(feed, &body, &answer.final_url).await;
-        let parsed = parsed.map_err(|(failure, is_web_page)| Unread {
-            failure,
-            web_page: is_web_page.then(|| (body.bytes.clone(), answer.final_url.clone())),
+        let parsed = parsed.map_err(|(failure, problem)| {
+            let mut unread = Unread::from(failure);
+            match problem {
+                Some(ParseError::NotAFeed(LooksLike::Html)) => {
+                    unread.web_page = Some((body.bytes.clone(), answer.final_url.clone()));
+                }
+                Some(ParseError::NoMedia { next_page, .. }) => unread.next_page = next_page,
+                _ => {}
+            }
+            unread
         })?;
         // Half a feed is worth reading, but not worth the place of a whole one.
         let is_cut = parsed.repairs.count(Repair::Truncated) > 0;
         let record = if let Some(damage) = &body.damage {
             warnings.push(damage.clone());
             None
-        } else if is_cut && known.is_some() {
+        } else if is_cut && known.is_some_and(|known| !known.is_cut) {
             None
         } else {
-            self.keep(feed, url, answer, &body).await
+            self.keep(feed, url, answer, &body, is_cut).await
         };
         let was = known.map(|record| &record.body);
         Ok(Page {
@@ -317,23 +327,25 @@ impl PageReader {
         url: &Url,
         answer: &FetchedFeed,
         body: &FeedBody,
+        is_cut: bool,
     ) -> Option<PageRecord> {
         let copies = self.copies.as_ref()?;
         let bytes = body.bytes.clone();
         let digest = tokio::task::spawn_blocking(move || ContentDigest::of(&bytes));
         let (kind, now) = (body.content_type.clone(), self.clock.now());
-        let record = PageRecord::new(url, answer, kind, digest.await.ok()?, now);
+        let mut record = PageRecord::new(url, answer, kind, digest.await.ok()?, now);
+        record.is_cut = is_cut;
         copies.keep(feed, &record, body.bytes.clone()).await;
         Some(record)
     }
 
-    /// The body as a feed, or why it is none and whether it is a web page instead.
+    /// The body as a feed, or why it is none, in the parser's words too where it has any.
     async fn parse(
         &self,
         feed: &FeedSlug,
         body: &FeedBody,
         final_url: &Url,
-    ) -> Result<ParsedFeed, (Failure, bool)> {
+    ) -> Result<ParsedFeed, (Failure, Option<ParseError>)> {
         let _slot = self.parsers.acquire().await;
         let (feed, final_url, now) = (feed.clone(), final_url.clone(), self.clock.now());
         let (bytes, content_type) = (body.bytes.clone(), body.content_type.clone());
@@ -348,13 +360,13 @@ impl PageReader {
         });
         match parsing.await {
             Ok(parsed) => parsed.map_err(|error| {
-                let is_web_page = error == ParseError::NotAFeed(LooksLike::Html);
-                (Failure::new(error.class(), error.to_string()), is_web_page)
+                let failure = Failure::new(error.class(), error.to_string());
+                (failure, Some(error))
             }),
             // A panic of the parser is this feed's problem and nobody else's.
             Err(_) => {
                 let problem = "the feed broke its parser";
-                Err((Failure::new(FailureClass::NotAFeed, problem), false))
+                Err((Failure::new(FailureClass::NotAFeed, problem), None))
             }
         }
     }

@@ -8,9 +8,10 @@ use url::Url;
 
 use super::address::feed_identity;
 use super::copies::PageRecord;
+use super::media_url::file_key;
 use super::page::{Ask, Outage, Page, PageReader, Unread};
 use super::parse::{MAX_FEED_BYTES, ParsedFeed};
-use crate::domain::{FeedSlug, Guid};
+use crate::domain::{Episode, FeedSlug, Guid};
 
 /// Most pages of one feed. Publishers put 50 to 1000 episodes on a page.
 pub(super) const MAX_PAGES: usize = 200;
@@ -33,6 +34,8 @@ pub(super) struct Walked {
     pub(super) outage: Option<Outage>,
     /// What stands for the pages in the copies.
     pub(super) records: Vec<PageRecord>,
+    /// Whether every page has a record.
+    pub(super) is_kept: bool,
     /// Whether the pages came to their natural end, and something about them is new.
     pub(super) is_complete: bool,
     pub(super) is_new: bool,
@@ -55,7 +58,7 @@ pub(super) async fn walk(
     let mut seen = HashSet::from([feed_identity(url), feed_identity(&first.final_url)]);
     let mut size = first.size;
     let mut walked = Walked::new(first, warnings);
-    let mut guids: HashSet<Guid> = walked.guids().cloned().collect();
+    let mut episodes = Episodes::of(&walked.feed.episodes);
     // An episode that moved to the next page is on no page, where only the first one is asked for.
     let ask = if walked.is_new { Ask::Always } else { ask };
     while let Some(next) = walked.feed.next_page.take() {
@@ -70,19 +73,61 @@ pub(super) async fn walk(
         walked.take_warnings(warnings);
         let page = match page {
             Ok(page) => page,
-            Err(unread) => {
-                walked.stop_at(&unread.failure.message);
-                return Ok(walked);
-            }
+            Err(unread) => match unread.next_page {
+                Some(next) => {
+                    walked.pass_over(*next);
+                    continue;
+                }
+                None => {
+                    walked.stop_at(&unread.failure.message);
+                    return Ok(walked);
+                }
+            },
         };
         size += page.size;
         seen.insert(feed_identity(&page.final_url));
-        if !walked.add(page, &mut guids) {
+        if !walked.add(page, &mut episodes) {
             break;
         }
     }
     walked.is_complete = true;
     Ok(walked)
+}
+
+/// The episodes of the pages so far.
+#[derive(Default)]
+struct Episodes {
+    /// Each with its guid as the publisher writes it, and its file.
+    items: HashSet<(Guid, String)>,
+    guids: HashSet<Guid>,
+}
+
+impl Episodes {
+    fn of(episodes: &[Episode]) -> Self {
+        let mut seen = Self::default();
+        for episode in episodes {
+            let file = file_key(&episode.enclosure.url);
+            let guid = episode.id.guid.unrevised(&file);
+            seen.items.insert((guid, file));
+            seen.guids.insert(episode.id.guid.clone());
+        }
+        seen
+    }
+
+    /// Whether an episode is none of those before. Where its guid is another one's, it gets one of its
+    /// own, as within a page.
+    fn admits(&mut self, episode: &mut Episode) -> bool {
+        let file = file_key(&episode.enclosure.url);
+        let guid = episode.id.guid.unrevised(&file);
+        if !self.items.insert((guid.clone(), file.clone())) {
+            return false;
+        }
+        if !self.guids.insert(episode.id.guid.clone()) {
+            episode.id.guid = guid.revised(&file);
+            return self.guids.insert(episode.id.guid.clone());
+        }
+        true
+    }
 }
 
 /// Whether another page may be read; the error is a warning in words.
@@ -117,6 +162,7 @@ impl Walked {
             final_url: first.final_url,
             is_moved: first.is_moved,
             outage: first.outage,
+            is_kept: first.record.is_some(),
             records: first.record.into_iter().collect(),
             is_complete: false,
             is_new: first.is_new,
@@ -134,9 +180,10 @@ impl Walked {
     }
 
     /// Adds what is new on the next page, and says whether there was anything.
-    fn add(&mut self, page: Page, guids: &mut HashSet<Guid>) -> bool {
+    fn add(&mut self, page: Page, seen: &mut Episodes) -> bool {
         self.pages += 1;
         self.is_new |= page.is_new;
+        self.is_kept &= page.record.is_some();
         self.records.extend(page.record);
         if let Some(outage) = &page.outage {
             self.feed.warnings.push(format!(
@@ -151,12 +198,31 @@ impl Walked {
             self.feed.repairs.add(repair, count);
         }
         let before = self.feed.episodes.len();
-        let new = page.parsed.episodes.into_iter();
-        let new = new.filter(|episode| guids.insert(episode.id.guid.clone()));
-        self.feed.episodes.extend(new);
+        for mut episode in page.parsed.episodes {
+            if seen.admits(&mut episode) {
+                self.feed.episodes.push(episode);
+            }
+        }
         let has_new = self.feed.episodes.len() > before;
         self.feed.next_page = page.parsed.next_page.filter(|_| has_new);
         has_new
+    }
+
+    /// Goes on behind a page of texts only, as blogs have between their episodes.
+    fn pass_over(&mut self, next: Url) {
+        self.pages += 1;
+        self.is_kept = false;
+        self.feed.next_page = Some(next);
+    }
+
+    /// Adds the episodes of another reading of the same feed that are missing here.
+    pub(super) fn add_missing(&mut self, other: Vec<Episode>) {
+        let mut seen = Episodes::of(&self.feed.episodes);
+        for mut episode in other {
+            if seen.admits(&mut episode) {
+                self.feed.episodes.push(episode);
+            }
+        }
     }
 
     /// Every page of a feed has the same oddities: each is told once.

@@ -103,6 +103,8 @@ pub enum ParseError {
     NoMedia {
         /// How many items there are.
         items: usize,
+        /// The page after this one, where it names one.
+        next_page: Option<Box<Url>>,
     },
 }
 
@@ -167,14 +169,17 @@ pub fn parse_feed(source: FeedSource<'_>) -> Result<ParsedFeed, ParseError> {
     let mut warnings: Vec<String> = repairs.lines().collect();
     let items = document.feed.items.len();
     let episodes = episodes::from_items(&document.feed.items, &source, &mut warnings);
+    let absolute = |url: Option<String>| episodes::absolute(url.as_deref()?, source.final_url);
     match (items, is_cut(&repairs)) {
         (0, true) => return Err(ParseError::Malformed(warnings.join("; "))),
         (0, false) => warnings.push("the feed has no items".to_owned()),
-        _ if episodes.is_empty() => return Err(ParseError::NoMedia { items }),
+        _ if episodes.is_empty() => {
+            let next_page = absolute(document.feed.next_page).map(Box::new);
+            return Err(ParseError::NoMedia { items, next_page });
+        }
         _ => {}
     }
     let feed = document.feed;
-    let absolute = |url: Option<String>| episodes::absolute(url.as_deref()?, source.final_url);
     Ok(ParsedFeed {
         format: document.format,
         title: feed

@@ -1,7 +1,10 @@
 //! Attributes of a tag, however it is written.
 //!
-//! For pages and files that no XML reader accepts: quotes, spaces and escapes may be missing. Linear in
-//! the text, and nothing is ever expanded but the five entities of XML and numbers.
+//! For pages and files that no XML reader accepts, where the end of a tag has to be found too: quotes,
+//! spaces and escapes may be missing. Linear in the text, and nothing is ever expanded but references
+//! to characters.
+
+use super::xml::entity;
 
 /// The attributes of one tag: names as written, values unescaped.
 pub(super) type Attributes<'a> = Vec<(&'a str, String)>;
@@ -22,7 +25,7 @@ pub(super) fn attributes(text: &str) -> (Attributes<'_>, &str) {
         match after_spaces.strip_prefix('=') {
             Some(value) if !name.is_empty() => {
                 let (value, behind) = value_of(value.trim_start());
-                found.push((name, unescape(value)));
+                found.push((name, entity::decode(value).0.into_owned()));
                 rest = behind;
             }
             // A name without a value, or no name at all.
@@ -69,48 +72,6 @@ pub(super) fn value<'a>(attributes: &'a [(&str, String)], name: &str) -> Option<
     found.map(|(_, value)| value.as_str())
 }
 
-/// `text` with the entities of XML and character numbers resolved; everything else stays as it is.
-pub(super) fn unescape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('&') {
-        out.push_str(&rest[..at]);
-        let tail = &rest[at + 1..];
-        // The longest that means anything is `#x10ffff`.
-        let end = tail.bytes().take(10).position(|byte| byte == b';');
-        match end.and_then(|end| Some((entity(&tail[..end])?, end))) {
-            Some((character, end)) => {
-                out.push(character);
-                rest = &tail[end + 1..];
-            }
-            None => {
-                out.push('&');
-                rest = tail;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-fn entity(name: &str) -> Option<char> {
-    match name {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        _ => {
-            let number = name.strip_prefix('#')?;
-            let code = match number.strip_prefix(['x', 'X']) {
-                Some(hex) => u32::from_str_radix(hex, 16),
-                None => number.parse(),
-            };
-            char::from_u32(code.ok()?)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,15 +113,5 @@ mod tests {
         assert_eq!(of(" = = >"), pairs(&[]));
         assert_eq!(of(""), pairs(&[]));
         assert_eq!(of("é=ü>"), pairs(&[("é", "ü")]));
-    }
-
-    #[test]
-    fn only_predefined_entities_are_resolved() {
-        assert_eq!(unescape("a &amp;&lt; &#233;&#xE9; &quot"), "a &< éé &quot");
-        assert_eq!(
-            unescape("&xxe; & &nbsp; &#x110000; &é;"),
-            "&xxe; & &nbsp; &#x110000; &é;"
-        );
-        assert_eq!(unescape("&amp;amp;"), "&amp;");
     }
 }

@@ -24,6 +24,11 @@ pub(super) fn decode<'a>(bytes: &'a [u8], content_type: Option<&str>) -> Decoded
     let mut text = utf_32(bytes, &mut repairs)
         .or_else(|| marked(bytes, &mut repairs))
         .unwrap_or_else(|| without_mark(after_mark(bytes), content_type, &mut repairs));
+    // A mark within the text is a space of no width, and the reader behind would take the first one of
+    // any piece for a mark.
+    if memchr::memmem::find(text.as_bytes(), "\u{feff}".as_bytes()).is_some() {
+        text.to_mut().retain(|c| c != '\u{feff}');
+    }
     if has_forbidden(text.as_bytes()) {
         let before = text.len();
         text.to_mut().retain(|c| !is_forbidden(c));

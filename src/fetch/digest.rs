@@ -10,7 +10,7 @@ use crate::domain::{AudioContainer, ContentDigest};
 
 /// Bytes between two samples that are looked at for change, and the length of each.
 const SAMPLE_EVERY: usize = 64 * 1024;
-const SAMPLE: usize = 4 * 1024;
+const SAMPLE: usize = 1024;
 
 /// Watches the bytes of one file.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use crate::domain::{Failure, FailureClass, FeedSlug};
 use crate::feeds::address::feed_identity;
 use crate::feeds::catalog::CatalogEntry;
 use crate::feeds::discover::linked_feed;
-use crate::feeds::moved::is_same_show;
+use crate::feeds::moved::{has_most_of, is_same_show};
 use crate::feeds::page::{Ask, Unread};
 use crate::feeds::paging::{Walked, walk};
 use crate::runtime::http::SafeUrl;
@@ -25,6 +25,7 @@ impl Crawler {
         };
         if walked.is_complete
             && walked.is_new
+            && walked.is_kept
             && let Some(copies) = &self.reader.copies
         {
             copies.prune(&entry.slug, &walked.records).await;
@@ -104,7 +105,11 @@ impl Crawler {
                 ));
                 // The old address stays in use until the catalog changes, and so does its copy.
                 new.records.extend(old.records);
+                new.is_kept &= old.is_kept;
                 new.is_new |= old.is_new;
+                if has_most_of(&old.feed, &new) {
+                    new.add_missing(old.feed.episodes);
+                }
                 new
             }
             Ok(_) => {

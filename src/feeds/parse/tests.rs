@@ -99,13 +99,15 @@ fn a_json_feed_item_becomes_an_episode() {
     let feed = parse_as(
         br#"{"version":"https://jsonfeed.org/version/1.1","title":"Json","items":[
         {"id":"j1","url":"https://example.com/1","title":"One","date_published":"2026-03-01T00:00:00Z",
-         "attachments":[{"url":"1.mp3","mime_type":"audio/mpeg","size_in_bytes":7}]}]}"#,
+         "attachments":[{"url":"1.mp3","mime_type":"audio/mpeg","size_in_bytes":7,"duration_in_seconds":61.5}]}]}"#,
         Some("application/feed+json"),
     )
     .unwrap();
     assert_eq!((feed.title.as_str(), guids(&feed)), ("Json", vec!["j1"]));
     assert_eq!(urls(&feed), ["https://feeds.example.com/show/1.mp3"]);
     assert_eq!(feed.episodes[0].enclosure.length, Some(7));
+    assert_eq!(feed.episodes[0].duration_s, Some(61));
+    assert!(feed.episodes[0].published.is_some());
 }
 
 #[test]
@@ -189,7 +191,13 @@ fn other_answers_are_named() {
 #[test]
 fn a_blog_is_no_podcast_and_a_new_show_is() {
     let blog = rss("<item><guid>1</guid><link>https://e.com/1</link></item>");
-    assert_eq!(fail(&blog), ParseError::NoMedia { items: 1 });
+    assert_eq!(
+        fail(&blog),
+        ParseError::NoMedia {
+            items: 1,
+            next_page: None
+        }
+    );
     let new = parse(&rss(""));
     assert_eq!(new.warnings, ["the feed has no items"]);
 }

@@ -203,7 +203,7 @@ impl Builder {
 
     fn open(&mut self, element: Element, name: &str, empty: bool) {
         match element {
-            Element::Item if self.foreign.is_none() => self.begin_item(),
+            Element::Item => self.begin_item(),
             Element::Channel => {
                 self.channels += 1;
                 if self.channels == 2 {
@@ -232,15 +232,13 @@ impl Builder {
         }
     }
 
+    /// Whatever is open below the channel has no end tag: items stand in nothing else.
     fn begin_item(&mut self) {
-        if let Some(at) = self
-            .stack
-            .iter()
-            .position(|open| open.element == Element::Item)
-        {
-            self.repairs.one(Repair::UnclosedElement);
-            self.close_to(at);
-        }
+        let is_frame = |open: &Open| matches!(open.element, Element::Channel | Element::Root);
+        let frame = self.stack.iter().rposition(is_frame).map_or(0, |at| at + 1);
+        let unclosed = self.stack.len().saturating_sub(frame);
+        self.repairs.add(Repair::UnclosedElement, unclosed);
+        self.close_to(frame);
         let inside = self
             .stack
             .iter()
@@ -285,13 +283,15 @@ impl Builder {
         }
         match element {
             // Such names also occur in the HTML that descriptions hold.
-            Element::Title | Element::Link | Element::Updated | Element::MediaTitle => {
-                self.is_field()
-            }
+            Element::Title
+            | Element::Id
+            | Element::Link
+            | Element::Published
+            | Element::Updated
+            | Element::Duration
+            | Element::MediaTitle => self.is_field(),
             Element::Guid
             | Element::ItunesTitle
-            | Element::Published
-            | Element::Duration
             | Element::Season
             | Element::EpisodeNumber
             | Element::PodcastGuid
@@ -325,7 +325,7 @@ impl Builder {
             return;
         };
         let slot = match (&mut self.current, element) {
-            (Some(item), Element::Guid) => &mut item.guid,
+            (Some(item), Element::Guid | Element::Id) => &mut item.guid,
             (Some(item), Element::Title) => &mut item.title,
             (Some(item), Element::ItunesTitle) => &mut item.itunes_title,
             (Some(item), Element::MediaTitle) => &mut item.media_title,

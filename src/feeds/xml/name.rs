@@ -27,6 +27,8 @@ pub(super) enum Element {
     ItunesTitle,
     MediaTitle,
     Guid,
+    /// Atom's name for it, which others use for anything.
+    Id,
     Link,
     Published,
     Updated,
@@ -168,7 +170,8 @@ fn plain(local: &str) -> Element {
         "channel" => Element::Channel,
         "item" | "entry" => Element::Item,
         "title" => Element::Title,
-        "guid" | "id" => Element::Guid,
+        "guid" => Element::Guid,
+        "id" => Element::Id,
         "link" => Element::Link,
         "pubdate" | "published" | "issued" | "date" => Element::Published,
         "updated" | "modified" | "created" => Element::Updated,

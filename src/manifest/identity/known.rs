@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Episode, Guid};
@@ -13,6 +13,9 @@ const MOST_TRACES: usize = 8;
 
 /// How far two claims about one episode's length may differ, in seconds: advertisements come and go.
 const LENGTH_TOLERANCE_S: u32 = 60;
+
+/// How far two dates of one episode may lie apart.
+const DATE_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
 
 /// What is remembered of a feed's episodes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -123,18 +126,44 @@ impl KnownEpisode {
         std::iter::once(&self.guid).chain(&self.aliases)
     }
 
-    fn day(&self) -> Option<NaiveDate> {
-        Some(self.published?.date_naive())
-    }
-
-    /// Whether the feed now says something else about everything that tells episodes apart.
+    /// Whether the feed now says something else about everything that tells episodes apart. A size that
+    /// is not given is stood in for by title and duration.
     fn is_another(&self, episode: &Episode) -> bool {
         let differ = |a: Option<u64>, b: Option<u64>| a.zip(b).is_some_and(|(a, b)| a != b);
+        let sizes = (self.length, episode.enclosure.length);
+        let is_other_size = match sizes {
+            (Some(then), Some(now)) => then != now,
+            _ => {
+                self.title != folded(&episode.title)
+                    || differ(
+                        self.duration_s.map(u64::from),
+                        episode.duration_s.map(u64::from),
+                    )
+            }
+        };
         let seconds =
             |date: Option<DateTime<Utc>>| date.map(|date| date.timestamp().unsigned_abs());
         differ(seconds(self.published), seconds(episode.published))
-            && differ(self.length, episode.enclosure.length)
+            && is_other_size
             && !self.files.contains(&file_of(episode))
+    }
+
+    /// Whether an item with another guid and the same file may be this episode. A file that never
+    /// changes its name (`latest.mp3`) is a new episode every day: then the date is another one, and
+    /// so is the title or the size.
+    fn may_be(&self, episode: &Episode) -> bool {
+        let same = |a: Option<u64>, b: Option<u64>| a.zip(b).is_some_and(|(a, b)| a == b);
+        let is_same_time = self
+            .published
+            .zip(episode.published)
+            .is_some_and(|(then, now)| (then - now).abs() <= DATE_TOLERANCE);
+        let is_same_title = !self.title.is_empty() && self.title == folded(&episode.title);
+        let is_same_size = same(self.length, episode.enclosure.length)
+            || same(
+                self.duration_s.map(u64::from),
+                episode.duration_s.map(u64::from),
+            );
+        is_same_time || (is_same_title && is_same_size)
     }
 
     /// Remembers what the feed says now.
@@ -167,12 +196,10 @@ struct Matching<'a> {
     known: &'a mut Vec<KnownEpisode>,
     by_guid: HashMap<Guid, usize>,
     by_file: HashMap<String, Option<usize>>,
-    by_day: HashMap<(String, NaiveDate), Option<usize>>,
+    by_date: HashMap<(String, DateTime<Utc>), Option<usize>>,
     /// Files that several items of the look share.
     shared_files: HashSet<String>,
-    /// Known episodes that an item of the look is, or will be by its guid.
-    taken: HashSet<usize>,
-    /// Those of them that were matched.
+    /// Known episodes that an item of the look was found to be.
     matched: HashSet<usize>,
     aliases: usize,
     revisions: usize,
@@ -183,7 +210,7 @@ impl<'a> Matching<'a> {
         let known = &mut known.episodes;
         let mut by_guid = HashMap::new();
         let mut by_file = HashMap::new();
-        let mut by_day = HashMap::new();
+        let mut by_date = HashMap::new();
         for (at, episode) in known.iter().enumerate() {
             for guid in episode.guids() {
                 by_guid.entry(guid.clone()).or_insert(at);
@@ -191,8 +218,8 @@ impl<'a> Matching<'a> {
             for file in &episode.files {
                 unique(&mut by_file, file.clone(), at);
             }
-            if let Some(day) = episode.day().filter(|_| !episode.title.is_empty()) {
-                unique(&mut by_day, (episode.title.clone(), day), at);
+            if let Some(date) = episode.published.filter(|_| !episode.title.is_empty()) {
+                unique(&mut by_date, (episode.title.clone(), date), at);
             }
         }
         let mut files = HashSet::new();
@@ -201,16 +228,11 @@ impl<'a> Matching<'a> {
             .map(file_of)
             .filter(|file| !files.insert(file.clone()));
         let shared_files = shared.collect();
-        let taken = look
-            .iter()
-            .filter_map(|episode| by_guid.get(&episode.id.guid))
-            .copied();
         Self {
-            taken: taken.collect(),
             known,
             by_guid,
             by_file,
-            by_day,
+            by_date,
             shared_files,
             matched: HashSet::new(),
             aliases: 0,
@@ -247,7 +269,7 @@ impl<'a> Matching<'a> {
         let file = file_of(episode);
         let guid = episode.id.guid.revised(&file);
         if let Some(known) = self.by_guid.get(&guid).copied() {
-            self.taken.insert(known);
+            self.matched.insert(known);
             self.known[known].update(&Episode {
                 id: crate::domain::EpisodeId {
                     feed_slug: episode.id.feed_slug.clone(),
@@ -267,14 +289,14 @@ impl<'a> Matching<'a> {
 
     /// The stored guid of an item whose guid is unknown.
     fn without_guid(&mut self, episode: &Episode) -> Guid {
-        let found = self.by_file(episode).or_else(|| self.by_day(episode));
-        let Some(at) = found.filter(|at| !self.taken.contains(at)) else {
+        let found = self.by_file(episode).or_else(|| self.by_date(episode));
+        let Some(at) = found.filter(|at| !self.matched.contains(at)) else {
             let guid = episode.id.guid.clone();
             self.add(guid.clone(), episode);
             return guid;
         };
         self.aliases += 1;
-        self.taken.insert(at);
+        self.matched.insert(at);
         self.known[at].update(episode);
         self.known[at].guid.clone()
     }
@@ -284,12 +306,14 @@ impl<'a> Matching<'a> {
         if self.shared_files.contains(&file) {
             return None;
         }
-        self.by_file.get(&file).copied().flatten()
+        let at = self.by_file.get(&file).copied().flatten()?;
+        self.known[at].may_be(episode).then_some(at)
     }
 
-    fn by_day(&self, episode: &Episode) -> Option<usize> {
-        let key = (folded(&episode.title), episode.published?.date_naive());
-        let at = self.by_day.get(&key).copied().flatten()?;
+    /// By title and date, which a show keeps when it moves; two bulletins of one day differ in the time.
+    fn by_date(&self, episode: &Episode) -> Option<usize> {
+        let key = (folded(&episode.title), episode.published?);
+        let at = self.by_date.get(&key).copied().flatten()?;
         let (then, now) = (self.known[at].duration_s?, episode.duration_s?);
         (then.abs_diff(now) <= LENGTH_TOLERANCE_S).then_some(at)
     }
@@ -298,7 +322,7 @@ impl<'a> Matching<'a> {
         let at = self.known.len();
         self.known.push(KnownEpisode::new(guid.clone(), episode));
         self.by_guid.insert(guid, at);
-        self.taken.insert(at);
+        self.matched.insert(at);
     }
 }
 

@@ -8,8 +8,8 @@
 //! ```text
 //! guid known, file known or changed        the same episode
 //! guid known; date, size and file differ   the guid was used again: another episode, a revision
-//! guid unknown, file known                 the same episode; the guid is an alias from now on
-//! guid unknown, title, day, length known   likewise
+//! guid unknown, file and date known        the same episode; the guid is an alias from now on
+//! guid unknown, title, date, length known  likewise
 //! otherwise                                a new episode
 //! ```
 //!

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::known::{KnownEpisodes, Settled};
-use crate::domain::{FailureClass, FeedSlug, IdentityKey};
+use crate::domain::{Episode, FailureClass, FeedSlug, IdentityKey};
 use crate::feeds::{CrawledFeed, FeedProblem, ParsedFeed};
 use crate::runtime::blob::{BlobError, BlobErrorKind, BlobStore, PutMode, Version, read_all};
 
@@ -97,15 +97,27 @@ impl Identities {
         }
         let key = IdentityKey::Feed(slug).to_string();
         for _ in 0..TRIES {
-            let (mut known, mode) = match self.read(&key).await? {
-                Some((known, version)) => (known, PutMode::Replace(version)),
-                None => (KnownEpisodes::default(), PutMode::Create),
+            let stored = self.read(&key).await?;
+            let (bytes, mode) = match stored {
+                Some((bytes, version)) => (Some(bytes), PutMode::Replace(version)),
+                None => (None, PutMode::Create),
             };
-            let before = known.clone();
-            let settled = known.settle(feed.episodes.clone());
-            known.podcast_guid = feed.podcast_guid.clone().or(known.podcast_guid);
-            let changed = known != before;
-            if !changed || !self.remember || self.write(&key, known, mode).await? {
+            let look = (feed.episodes.clone(), feed.podcast_guid.clone());
+            // Long back catalogues take their time.
+            let settling = tokio::task::spawn_blocking(move || settle(bytes, look.0, look.1));
+            let settling = settling
+                .await
+                .map_err(|error| self.unreadable(&key, error))?;
+            let (settled, changed) = settling.map_err(|problem| self.unreadable(&key, problem))?;
+            let written = match changed.filter(|_| self.remember) {
+                None => true,
+                Some(text) if text.len() > LIMIT => {
+                    tracing::warn!(feed = %slug, "more episodes than can be remembered; nothing new is");
+                    true
+                }
+                Some(text) => self.write(&key, text, mode).await?,
+            };
+            if written {
                 if self.remember {
                     self.claim(slug, &feed).await?;
                 }
@@ -132,10 +144,11 @@ impl Identities {
         let Some(other) = self.owner(show).await?.filter(|other| other != slug) else {
             return Ok(None);
         };
-        let known = self.read(&IdentityKey::Feed(&other).to_string()).await?;
-        let Some((known, _)) = known else {
+        let key = IdentityKey::Feed(&other).to_string();
+        let Some((bytes, _)) = self.read(&key).await? else {
             return Ok(None);
         };
+        let known = decode(&bytes).map_err(|problem| self.unreadable(&key, problem))?;
         let (found, all) = known.overlap(&feed.episodes);
         Ok((all > 0 && found * 100 >= all * SAME_SHOW_PERCENT).then_some(other))
     }
@@ -170,38 +183,21 @@ impl Identities {
         }
     }
 
-    async fn read(&self, key: &str) -> Result<Option<(KnownEpisodes, Version)>, IdentityError> {
+    async fn read(&self, key: &str) -> Result<Option<(Bytes, Version)>, IdentityError> {
         // The version first: if the file changes in between, writing fails and is tried again.
         let Some(info) = self.blobs.head(key).await? else {
             return Ok(None);
         };
-        let bytes = match read_all(&*self.blobs, key, LIMIT).await {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind == BlobErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let stored: Stored =
-            serde_json::from_slice(&bytes).map_err(|error| self.unreadable(key, error))?;
-        if stored.schema_version > SCHEMA_VERSION {
-            let problem = "a newer version of this program wrote it; use that one";
-            return Err(self.unreadable(key, problem));
+        match read_all(&*self.blobs, key, LIMIT).await {
+            Ok(bytes) => Ok(Some((bytes, info.version))),
+            Err(error) if error.kind == BlobErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
         }
-        Ok(Some((stored.known, info.version)))
     }
 
     /// Whether it was written; not where another run was faster.
-    async fn write(
-        &self,
-        key: &str,
-        known: KnownEpisodes,
-        mode: PutMode,
-    ) -> Result<bool, IdentityError> {
-        let stored = Stored {
-            schema_version: SCHEMA_VERSION,
-            known,
-        };
-        let text = serde_json::to_vec(&stored).map_err(|error| self.unreadable(key, error))?;
-        match self.blobs.put(key, text.into(), mode).await {
+    async fn write(&self, key: &str, text: Bytes, mode: PutMode) -> Result<bool, IdentityError> {
+        match self.blobs.put(key, text, mode).await {
             Ok(_) => Ok(true),
             Err(error)
                 if matches!(
@@ -221,6 +217,35 @@ impl Identities {
             problem: problem.to_string(),
         }
     }
+}
+
+fn decode(bytes: &[u8]) -> Result<KnownEpisodes, String> {
+    let stored: Stored = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    match stored.schema_version > SCHEMA_VERSION {
+        true => Err("a newer version of this program wrote it; use that one".to_owned()),
+        false => Ok(stored.known),
+    }
+}
+
+/// Matches a look with what is stored; the text to store comes with it where that changed.
+fn settle(
+    stored: Option<Bytes>,
+    look: Vec<Episode>,
+    podcast_guid: Option<String>,
+) -> Result<(Settled, Option<Bytes>), String> {
+    let before = stored.map_or(Ok(KnownEpisodes::default()), |bytes| decode(&bytes))?;
+    let mut known = before.clone();
+    let settled = known.settle(look);
+    known.podcast_guid = podcast_guid.or(known.podcast_guid);
+    if known == before {
+        return Ok((settled, None));
+    }
+    let stored = Stored {
+        schema_version: SCHEMA_VERSION,
+        known,
+    };
+    let text = serde_json::to_vec(&stored).map_err(|error| error.to_string())?;
+    Ok((settled, Some(text.into())))
 }
 
 /// The show's identifier, where it is one.

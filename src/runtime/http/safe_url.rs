@@ -121,6 +121,12 @@ fn redact_parameter(parameter: &str) -> String {
     }
 }
 
+/// Whether a query's `name=value` is one whose value is never shown.
+pub(crate) fn is_secret_parameter(parameter: &str) -> bool {
+    let name = parameter.split_once('=').map(|(name, _)| name);
+    name.is_some_and(is_secret)
+}
+
 fn is_secret(name: &str) -> bool {
     let name: String = percent_encoding::percent_decode_str(name)
         .decode_utf8_lossy()

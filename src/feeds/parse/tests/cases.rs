@@ -530,11 +530,20 @@ fn case_050_a_playlist_is_no_episode() {
         let text = format!(
             r#"<item><guid>1</guid><enclosure url="https://e.com/1.mp3" type="{kind}"/></item>"#
         );
-        assert_eq!(fail(&rss(&text)), ParseError::NoMedia { items: 1 });
+        assert_eq!(
+            fail(&rss(&text)),
+            ParseError::NoMedia {
+                items: 1,
+                next_page: None
+            }
+        );
     }
     assert_eq!(
         fail(&rss(&item("1", "https://e.com/1.m3u8"))),
-        ParseError::NoMedia { items: 1 }
+        ParseError::NoMedia {
+            items: 1,
+            next_page: None
+        }
     );
 }
 
@@ -574,6 +583,44 @@ fn a_tag_with_a_missing_quote_costs_its_item_at_most() {
         assert_eq!(guids(&feed).last(), Some(&"2"), "{broken}");
         assert_eq!(guids(&feed)[0], "1", "{broken}");
     }
+}
+
+#[test]
+fn an_element_of_the_channel_without_an_end_costs_no_item() {
+    for open in [
+        "<image><url>u</url>",
+        "<itunes:owner>",
+        "<cloud>",
+        "<podcast:liveItem>",
+        "<author>",
+        "<x>",
+    ] {
+        let feed = parse(&rss(&format!(
+            "{open}{ITEM}{}",
+            item("2", "https://e.com/2.mp3")
+        )));
+        assert_eq!(guids(&feed), ["1", "2"], "{open}");
+        assert!(feed.repairs.count(Repair::UnclosedElement) > 0);
+    }
+    let many = "<x>".repeat(300);
+    assert_eq!(guids(&parse(&rss(&format!("{many}{ITEM}")))), ["1"]);
+}
+
+#[test]
+fn marks_within_the_text_move_nothing() {
+    let text = format!(
+        "<rss><channel><\u{feff}>中< >{ITEM}<title>\u{feff}a\u{feff}b</title></channel></rss>"
+    );
+    assert_eq!(guids(&parse(&text)), ["1"]);
+}
+
+#[test]
+fn only_an_items_own_id_is_its_guid() {
+    let atom = parse(
+        r#"<feed><entry><category><id>5</id></category><source><id>6</id></source><id>real</id>
+        <link rel="enclosure" href="https://e.com/1.mp3"/></entry></feed>"#,
+    );
+    assert_eq!(guids(&atom), ["real"]);
 }
 
 #[test]

@@ -98,6 +98,66 @@ fn two_items_of_one_look_are_two_episodes() {
 }
 
 #[test]
+fn a_file_that_never_changes_its_name_is_a_new_episode_every_day() {
+    let mut known = KnownEpisodes::default();
+    for day in 1..6 {
+        let guid = format!("g{day}");
+        let settled = known.settle(vec![episode(&guid, "https://e.com/latest.mp3", day)]);
+        assert_eq!((guids(&settled), settled.aliases), (vec![guid.as_str()], 0));
+    }
+}
+
+#[test]
+fn bulletins_of_one_day_stay_apart() {
+    let mut known = KnownEpisodes::default();
+    for hour in 0..4 {
+        let mut bulletin = episode(&format!("g{hour}"), &format!("https://e.com/{hour}.mp3"), 1);
+        bulletin.title = "News".to_owned();
+        bulletin.published = bulletin.published.map(|date| date + TimeDelta::hours(hour));
+        let settled = known.settle(vec![bulletin]);
+        assert_eq!(settled.aliases, 0);
+        assert_eq!(guids(&settled), [format!("g{hour}")]);
+    }
+}
+
+#[test]
+fn case_039_a_guid_is_seen_to_be_used_again_without_sizes_too() {
+    let mut known = KnownEpisodes::default();
+    let sizeless = |file: &str, day| {
+        let mut episode = episode("1", &format!("https://e.com/{file}.mp3"), day);
+        episode.enclosure.length = None;
+        episode
+    };
+    known.settle(vec![sizeless("a", 1)]);
+    assert_eq!(known.settle(vec![sizeless("b", 2)]).revisions, 1);
+}
+
+#[test]
+fn case_039_items_that_share_a_guid_keep_theirs_when_one_gets_another_date() {
+    let mut known = KnownEpisodes::default();
+    let (a, b) = ("https://e.com/a.mp3", "https://e.com/b.mp3");
+    let mark = |file: &str| Guid::try_new("G").unwrap().revised(&file_key(file));
+    // The reader gives the guid to the older of the two, and the newer gets a mark.
+    let first = vec![episode(mark(b).as_str(), b, 2), episode("G", a, 1)];
+    let settled = known.settle(first);
+    // Another date for the first turns them round.
+    let mut redated = episode(mark(a).as_str(), a, 1);
+    redated.published = redated.published.map(|date| date + TimeDelta::days(2));
+    let second = vec![redated, episode("G", b, 2)];
+    let turned = known.settle(second);
+    let of = |settled: &Settled, file: &str| {
+        let mut all = settled.episodes.iter();
+        all.find(|episode| episode.enclosure.url == file)
+            .unwrap()
+            .id
+            .guid
+            .clone()
+    };
+    assert_eq!(of(&settled, a), of(&turned, a));
+    assert_eq!(of(&settled, b), of(&turned, b));
+}
+
+#[test]
 fn case_049_items_that_all_have_one_file_stay_apart() {
     let mut known = KnownEpisodes::default();
     let look = |from: u32| -> Vec<Episode> {

@@ -143,11 +143,8 @@ async fn two_runs_at_once_both_remember() {
     });
     futures::future::join_all(runs).await;
     let key = IdentityKey::Feed(&FeedSlug::try_new("a").unwrap()).to_string();
-    let (known, _) = Identities::new(blobs, false)
-        .read(&key)
-        .await
-        .unwrap()
-        .unwrap();
+    let stored = Identities::new(blobs, false).read(&key).await.unwrap();
+    let known = decode(&stored.unwrap().0).unwrap();
     let all: Vec<_> = (0..6)
         .map(|n| episode(&format!("g{n}"), &format!("https://e.com/{n}.mp3")))
         .collect();
