@@ -5,7 +5,7 @@
 //! the gate's business that every request goes through.) One bad feed never stops the others; the result lists all of them in catalog
 //! order, whatever finished first.
 //!
-//! One feed is its pages ([`walk`]), each of them from the server or from the copy that an earlier run
+//! One feed is its pages, each of them from the server or from the copy that an earlier run
 //! kept. A web page is searched for the feed it names, and a feed that says it moved is read where it
 //! lives now. Either way the catalog stays as it is, and a warning says what to change.
 
