@@ -25,6 +25,7 @@ use crate::domain::{
     AudioContainer, ContentDigest, Episode, EpisodeId, Failure, FailureClass, FetchJob,
     PublisherTranscript, RawKey,
 };
+use crate::politeness::HostLimits;
 use crate::raw::{AudioMeta, EpisodeMeta, RawError, RawStore, RedirectHop};
 use crate::runtime::blob::{BlobError, BlobErrorKind, BlobInfo, BlobWriter, PutMode};
 use crate::runtime::clock::Clock;
@@ -43,6 +44,8 @@ pub struct FetchStage {
     pub client: HttpClient,
     /// Lets them through.
     pub gate: Arc<dyn HopGate>,
+    /// Says which hosts count as one, in the numbers too.
+    pub limits: Arc<HostLimits>,
     /// Sees the progress.
     pub observer: Arc<dyn Observer>,
     /// Caps.
@@ -70,7 +73,7 @@ impl Stage for FetchStage {
         };
         let transferred = progress.transferred();
         self.measure()
-            .outcome(&episode.id, &outcome, context.failures, transferred)
+            .outcome(&episode.id, &outcome, context, transferred)
             .await;
         Ok(outcome)
     }
@@ -151,6 +154,7 @@ impl FetchStage {
     fn gate(&self) -> MeteredGate {
         MeteredGate {
             inner: Arc::clone(&self.gate),
+            limits: Arc::clone(&self.limits),
             measure: self.measure(),
         }
     }

@@ -53,6 +53,7 @@ impl Bench {
             raw: RawStore::new(blobs),
             client: HttpClient::try_new(http).unwrap(),
             gate: Arc::new(OpenGate),
+            limits: Arc::default(),
             observer: Arc::new(Ignore),
             config: FetchConfig::default(),
             metrics: Arc::clone(&self.metrics) as Arc<dyn Metrics>,
@@ -114,6 +115,7 @@ fn context(failures: u32) -> WorkContext {
         cancel: CancellationToken::new(),
         lease: Arc::new(AlwaysHeld),
         failures,
+        is_last_delivery: false,
     }
 }
 

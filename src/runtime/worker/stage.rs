@@ -41,6 +41,8 @@ pub struct WorkContext {
     pub lease: Arc<dyn LeaseCheck>,
     /// How often this job failed before.
     pub failures: u32,
+    /// It is not delivered again, whatever it fails with.
+    pub is_last_delivery: bool,
 }
 
 /// Whether the job is still this worker's.
