@@ -149,8 +149,9 @@ impl BodyStream {
         let status = self.status;
         let started = Instant::now();
         let received = receive(live, &self.meter.rule, &self.cancel, &self.url, status).await;
+        let waited = started.elapsed();
         match received {
-            Ok(Some(bytes)) if self.meter.is_too_slow(started.elapsed(), bytes.len()) => {
+            Ok(Some(bytes)) if self.meter.is_too_slow(waited, bytes.len()) => {
                 let problem = format!("{}: the body comes too slowly", self.url);
                 self.leave(HopVerdict::Strained {
                     status: Some(status),
@@ -160,7 +161,7 @@ impl BodyStream {
             }
             Ok(Some(bytes)) => {
                 self.received += bytes.len() as u64;
-                live.pass.received(bytes.len());
+                live.pass.received(bytes.len(), waited);
                 Ok(Some(bytes))
             }
             Ok(None) => self.end().await,
