@@ -96,7 +96,7 @@ enum Fate {
 /// An episode counts once, when its fate is known: failures that will be tried again do not count
 /// yet.
 fn fate(outcome: &StageOutcome, failures: u32, is_last_delivery: bool) -> Fate {
-    let is_last = |failure| is_last_delivery || is_last(failure, failures);
+    let is_last = |failure| is_last(failure, failures, is_last_delivery);
     match outcome {
         StageOutcome::Done { .. } => Fate::Stored,
         StageOutcome::AlreadyDone | StageOutcome::Interrupted => Fate::Open,
@@ -107,11 +107,11 @@ fn fate(outcome: &StageOutcome, failures: u32, is_last_delivery: bool) -> Fate {
 }
 
 /// Whether this failure ends the queue's tries.
-fn is_last(failure: &Failure, failures: u32) -> bool {
+fn is_last(failure: &Failure, failures: u32, is_last_delivery: bool) -> bool {
     match failure.class.disposition() {
         Disposition::Permanent => true,
         Disposition::Transient => failures + 1 >= RetryPolicy::EPISODE.max_attempts,
-        Disposition::HostWide => false,
+        Disposition::HostWide => is_last_delivery,
     }
 }
 
@@ -140,6 +140,8 @@ mod tests {
         let throttled = Failure::new(FailureClass::RateLimited, "x");
         let throttled = StageOutcome::Failed(throttled);
         assert_eq!(fate(&throttled, 0, true), Fate::GivenUp);
+        let again = StageOutcome::Failed(Failure::new(FailureClass::Timeout, "x"));
+        assert_eq!(fate(&again, 0, true), Fate::Open, "has tries of its own");
         // Other settings would have let it through.
         assert_eq!(failed(FailureClass::TooLarge, 0), Fate::GivenUp);
     }

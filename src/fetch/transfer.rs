@@ -199,6 +199,7 @@ impl<'a> Transfer<'a> {
         self.close().await;
         match continuation {
             Continuation::Complete => {
+                self.total = Some(self.received);
                 self.is_over = true;
                 Ok(())
             }

@@ -41,7 +41,7 @@ pub struct WorkContext {
     pub lease: Arc<dyn LeaseCheck>,
     /// How often this job failed before.
     pub failures: u32,
-    /// It is not delivered again, whatever it fails with.
+    /// It was delivered as often as may be: a failure that would only put it off ends it.
     pub is_last_delivery: bool,
 }
 
