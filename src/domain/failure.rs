@@ -125,10 +125,14 @@ impl FailureClass {
     }
 
     /// Whether an episode that ended so says something about its publisher and nothing about us: no
-    /// operator can mend a dead link, so success rates leave it out.
+    /// operator can mend a dead link, so success rates leave it out. What another setting would let
+    /// through (a larger cap, a port, an address, one redirect more) an operator can mend.
     pub fn is_publisher_side(self) -> bool {
         match self.disposition() {
-            Disposition::Permanent => self != Self::BadMessage,
+            Disposition::Permanent => !matches!(
+                self,
+                Self::BadMessage | Self::BadUrl | Self::Redirect | Self::TooLarge
+            ),
             Disposition::Transient => matches!(self, Self::Blocked | Self::NoSuchHost),
             Disposition::HostWide => false,
         }

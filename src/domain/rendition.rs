@@ -62,4 +62,7 @@ pub enum Suspicion {
     Silent,
     /// Most of it is no audio.
     Hollow,
+    /// Its host told no length and closed the connection long before as many bytes came as the feed
+    /// says.
+    Cut,
 }

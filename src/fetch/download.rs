@@ -76,6 +76,8 @@ pub struct Download {
     pub content: Content,
     /// The coding that the host put on it unasked.
     pub coding: Option<&'static str>,
+    /// Nothing but the end of the connection told that it is whole.
+    pub is_open_ended: bool,
     /// How often the transfer was continued after it broke.
     pub resumes: u32,
     /// The requests that led to it.
@@ -215,6 +217,7 @@ impl Downloader<'_> {
             container,
             content,
             coding: transfer.coding(),
+            is_open_ended: transfer.is_open_ended(),
             resumes: transfer.resumes(),
             hops: transfer.hops().to_vec(),
             headers: transfer.headers().clone(),

@@ -6,7 +6,7 @@ use crate::domain::{Disposition, EpisodeId, Failure, StageName};
 use crate::runtime::clock::Clock;
 use crate::runtime::retry::RetryPolicy;
 use crate::runtime::telemetry::{Datum, Metrics, Unit, metric};
-use crate::runtime::worker::StageOutcome;
+use crate::runtime::worker::{StageOutcome, WorkContext};
 
 /// Records, and survives a store of numbers that fails: no episode is lost over a metric.
 #[derive(Debug, Clone)]
@@ -28,13 +28,12 @@ impl Measure {
         self.keep(&[datum]).await;
     }
 
-    /// How one processing of `episode` ended, after `failures` earlier ones, with `transferred` bytes
-    /// received. One write: the episode is stored by now, and only its checkpoint has yet to say so.
+    /// How one processing of `episode` ended, begun in `context`, with `transferred` bytes received. One write: the episode is stored by now, and only its checkpoint has yet to say so.
     pub(super) async fn outcome(
         &self,
         episode: &EpisodeId,
         outcome: &StageOutcome,
-        failures: u32,
+        context: &WorkContext,
         transferred: u64,
     ) {
         let phase = || ("phase", StageName::Fetch.to_string());
@@ -48,7 +47,7 @@ impl Measure {
             data.push(self.datum(metric::AVG_DOWNLOAD_MB, phase(), megabytes, Unit::Megabytes));
         }
         let feed = ("feed_slug", episode.feed_slug.to_string());
-        let (name, value, unit) = match fate(outcome, failures) {
+        let (name, value, unit) = match fate(outcome, context.failures, context.is_last_delivery) {
             Fate::Open => return self.keep(&data).await,
             Fate::Stored => (metric::DOWNLOAD_SUCCESS_RATE, 1.0, Unit::None),
             Fate::GivenUp => (metric::DOWNLOAD_SUCCESS_RATE, 0.0, Unit::None),
@@ -96,22 +95,23 @@ enum Fate {
 
 /// An episode counts once, when its fate is known: failures that will be tried again do not count
 /// yet.
-fn fate(outcome: &StageOutcome, failures: u32) -> Fate {
+fn fate(outcome: &StageOutcome, failures: u32, is_last_delivery: bool) -> Fate {
+    let is_last = |failure| is_last(failure, failures, is_last_delivery);
     match outcome {
         StageOutcome::Done { .. } => Fate::Stored,
         StageOutcome::AlreadyDone | StageOutcome::Interrupted => Fate::Open,
-        StageOutcome::Failed(failure) if !is_last(failure, failures) => Fate::Open,
+        StageOutcome::Failed(failure) if !is_last(failure) => Fate::Open,
         StageOutcome::Failed(failure) if failure.class.is_publisher_side() => Fate::Publisher,
         StageOutcome::Failed(_) => Fate::GivenUp,
     }
 }
 
-/// Whether the queue will not bring the episode back after this failure.
-fn is_last(failure: &Failure, failures: u32) -> bool {
+/// Whether this failure ends the queue's tries.
+fn is_last(failure: &Failure, failures: u32, is_last_delivery: bool) -> bool {
     match failure.class.disposition() {
         Disposition::Permanent => true,
         Disposition::Transient => failures + 1 >= RetryPolicy::EPISODE.max_attempts,
-        Disposition::HostWide => false,
+        Disposition::HostWide => is_last_delivery,
     }
 }
 
@@ -125,16 +125,24 @@ mod tests {
         const LAST: u32 = RetryPolicy::EPISODE.max_attempts - 1;
         let failed = |class, failures| {
             let outcome = StageOutcome::Failed(Failure::new(class, "x"));
-            fate(&outcome, failures)
+            fate(&outcome, failures, false)
         };
-        assert_eq!(fate(&StageOutcome::Done { amount: 1 }, 2), Fate::Stored);
-        assert_eq!(fate(&StageOutcome::AlreadyDone, 0), Fate::Open);
-        assert_eq!(fate(&StageOutcome::Interrupted, LAST), Fate::Open);
+        let done = StageOutcome::Done { amount: 1 };
+        assert_eq!(fate(&done, 2, false), Fate::Stored);
+        assert_eq!(fate(&StageOutcome::AlreadyDone, 0, false), Fate::Open);
+        assert_eq!(fate(&StageOutcome::Interrupted, LAST, true), Fate::Open);
         assert_eq!(failed(FailureClass::Truncated, 0), Fate::Open);
         assert_eq!(failed(FailureClass::Truncated, LAST), Fate::GivenUp);
         assert_eq!(failed(FailureClass::NotFound, 0), Fate::Publisher);
         assert_eq!(failed(FailureClass::Blocked, 0), Fate::Open);
         assert_eq!(failed(FailureClass::Blocked, LAST), Fate::Publisher);
         assert_eq!(failed(FailureClass::RateLimited, LAST), Fate::Open);
+        let throttled = Failure::new(FailureClass::RateLimited, "x");
+        let throttled = StageOutcome::Failed(throttled);
+        assert_eq!(fate(&throttled, 0, true), Fate::GivenUp);
+        let again = StageOutcome::Failed(Failure::new(FailureClass::Timeout, "x"));
+        assert_eq!(fate(&again, 0, true), Fate::Open, "has tries of its own");
+        // Other settings would have let it through.
+        assert_eq!(failed(FailureClass::TooLarge, 0), Fate::GivenUp);
     }
 }

@@ -1,6 +1,7 @@
 //! Counts answers by the host that gave them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -8,14 +9,17 @@ use url::Url;
 
 use super::measure::Measure;
 use crate::domain::Failure;
+use crate::politeness::{HostKey, HostLimits};
 use crate::runtime::http::{HopGate, HopPass, HopVerdict};
 use crate::runtime::telemetry::{Unit, metric};
 
 /// A gate before another one, which records [`metric::PER_HOST_429`] for every answer, under the name
-/// of the host that gave it: a tracker that throttles must not look like a throttling media host.
+/// of the host that gave it: a tracker that throttles must not look like a throttling media host. Names
+/// that count as one host share their numbers, so that a host of many names does not make many rows.
 #[derive(Debug)]
 pub(super) struct MeteredGate {
     pub(super) inner: Arc<dyn HopGate>,
+    pub(super) limits: Arc<HostLimits>,
     pub(super) measure: Measure,
 }
 
@@ -23,7 +27,7 @@ pub(super) struct MeteredGate {
 struct MeteredPass {
     inner: Box<dyn HopPass>,
     measure: Measure,
-    host: String,
+    host: Option<HostKey>,
 }
 
 #[async_trait]
@@ -36,7 +40,7 @@ impl HopGate for MeteredGate {
         Ok(Box::new(MeteredPass {
             inner: self.inner.enter(url, cancel).await?,
             measure: self.measure.clone(),
-            host: url.host_str().unwrap_or_default().to_owned(),
+            host: HostKey::of_url(url, &self.limits),
         }))
     }
 }
@@ -51,16 +55,16 @@ impl HopPass for MeteredPass {
         self.inner.answered(status).await;
     }
 
-    fn received(&mut self, bytes: usize) {
-        self.inner.received(bytes);
+    fn received(&mut self, bytes: usize, waited: Duration) {
+        self.inner.received(bytes, waited);
     }
 
     async fn finish(self: Box<Self>, verdict: HopVerdict) {
         // First the pass: others wait for it.
         self.inner.finish(verdict).await;
-        if let Some(status) = verdict.status() {
+        if let (Some(status), Some(host)) = (verdict.status(), self.host) {
             let is_429 = if status == 429 { 1.0 } else { 0.0 };
-            let dimension = ("hostname", self.host);
+            let dimension = ("hostname", host.to_string());
             self.measure
                 .record(metric::PER_HOST_429, dimension, is_429, Unit::Count)
                 .await;
@@ -81,6 +85,7 @@ mod tests {
         let metrics = Arc::new(MemoryMetrics::default());
         let gate = MeteredGate {
             inner: Arc::new(OpenGate),
+            limits: Arc::default(),
             measure: Measure {
                 metrics: Arc::clone(&metrics) as Arc<dyn Metrics>,
                 clock: Arc::new(ManualClock::default()),
@@ -92,7 +97,7 @@ mod tests {
         };
         for (host, verdict) in [
             ("tracker.example", throttled),
-            ("tracker.example", HopVerdict::Answered { status: 302 }),
+            ("eu.tracker.example", HopVerdict::Answered { status: 302 }),
             ("media.example", HopVerdict::Answered { status: 200 }),
             ("media.example", HopVerdict::Unknown { status: None }),
         ] {

@@ -24,6 +24,7 @@ pub(super) fn describe(
         bytes: content.bytes,
         claimed: episode.enclosure.length,
     };
+    let lost = download.is_open_ended && is_far_below(content.bytes, episode.enclosure.length);
     let dai_signs = hosts.signs(over.iter().map(String::as_str), facts);
     Rendition {
         dai: !dai_signs.is_empty(),
@@ -36,7 +37,7 @@ pub(super) fn describe(
         duration_est_s: content.duration_s,
         content_encoding: download.coding.map(str::to_owned),
         resumes: download.resumes,
-        suspicious: suspicions(content, episode.duration_s),
+        suspicious: suspicions(content, episode.duration_s, lost),
     }
 }
 
@@ -57,8 +58,17 @@ const SILENT: f64 = 0.9;
 /// Below this share of frames the file is something else with some audio in front.
 const HOLLOW: f64 = 0.5;
 
-/// Why the bytes may not be the episode that the feed claims to be `claimed_s` seconds long.
-fn suspicions(content: &Content, claimed_s: Option<u32>) -> Vec<Suspicion> {
+/// Below this share of the claimed bytes a body without a length may have been cut.
+const LEAST_SHARE: f64 = 0.9;
+
+/// Whether far fewer bytes came than the feed claims.
+fn is_far_below(bytes: u64, claimed: Option<u64>) -> bool {
+    claimed.is_some_and(|claimed| (bytes as f64) < claimed as f64 * LEAST_SHARE)
+}
+
+/// Why the bytes may not be the episode that the feed claims to be `claimed_s` seconds long, and of
+/// which some may be `lost`.
+fn suspicions(content: &Content, claimed_s: Option<u32>, lost: bool) -> Vec<Suspicion> {
     let claimed = claimed_s
         .map(f64::from)
         .filter(|claim| *claim >= LEAST_CLAIM_S);
@@ -73,6 +83,7 @@ fn suspicions(content: &Content, claimed_s: Option<u32>) -> Vec<Suspicion> {
             content.audio_share.is_some_and(|share| share < HOLLOW),
             Suspicion::Hollow,
         ),
+        (lost, Suspicion::Cut),
     ];
     all.into_iter()
         .filter(|(is, _)| *is)
@@ -98,12 +109,19 @@ mod tests {
 
     #[test]
     fn a_clip_of_seconds_is_no_hour() {
-        let clip = |claimed| suspicions(&content(Some(30.0)), claimed);
+        let clip = |claimed| suspicions(&content(Some(30.0)), claimed, false);
         assert_eq!(clip(Some(3600)), [Suspicion::Short]);
         assert_eq!(clip(Some(60)), []);
         assert_eq!(clip(None), []);
-        assert_eq!(suspicions(&content(Some(1800.0)), Some(3600)), []);
-        assert_eq!(suspicions(&content(None), Some(3600)), []);
+        assert_eq!(suspicions(&content(Some(1800.0)), Some(3600), false), []);
+        assert_eq!(suspicions(&content(None), Some(3600), false), []);
+    }
+
+    #[test]
+    fn a_body_without_a_length_is_held_against_the_feeds() {
+        assert!(is_far_below(800, Some(1000)));
+        assert!(!is_far_below(950, Some(1000)) && !is_far_below(800, None));
+        assert_eq!(suspicions(&content(None), None, true), [Suspicion::Cut]);
     }
 
     #[test]
@@ -114,7 +132,7 @@ mod tests {
             ..content(None)
         };
         assert_eq!(
-            suspicions(&silent, None),
+            suspicions(&silent, None, false),
             [Suspicion::Silent, Suspicion::Hollow]
         );
     }

@@ -19,15 +19,18 @@ pub(super) fn validator(answer: &Answer, hosts: &AdHosts) -> Option<HeaderValue>
         .headers
         .get(ACCEPT_RANGES)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"none"));
-    let is_stitched = hosts_of(&answer.hops).any(|host| hosts.is_listed(&host));
-    // A signed URL ends with its signature: the whole chain is asked again, from the start.
-    let is_signed = SafeUrl::is_signed(&answer.final_url);
     let may = answer.status == 200
         && answer.coding.is_none()
         && !refuses_ranges
-        && !is_stitched
-        && !is_signed;
+        && is_steady(&answer.hops, &answer.final_url, hosts);
     strong_etag(&answer.headers).filter(|_| may).cloned()
+}
+
+/// Whether a chain of requests leads to the same file each time: over no host that stitches, and to no
+/// signed URL. That one ends with its signature: the whole chain is asked again, from the start.
+pub(super) fn is_steady(hops: &[Hop], last: &Url, hosts: &AdHosts) -> bool {
+    let is_stitched = hosts_of(hops).any(|host| hosts.is_listed(&host));
+    !is_stitched && !SafeUrl::is_signed(last)
 }
 
 /// The `ETag`, where it promises equal bytes.
@@ -60,8 +63,11 @@ pub(super) fn request(whole: &Get, offset: u64, etag: &HeaderValue) -> Get {
 /// What an answer to a request for a range is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Continuation {
-    /// The bytes that are missing, all of them.
-    Follows,
+    /// The bytes that are missing, all of them, of a file this long.
+    Follows {
+        /// Length of the whole file.
+        whole: u64,
+    },
     /// The word that none are missing.
     Complete,
     /// Something else: begin anew.
@@ -105,7 +111,7 @@ pub(super) fn judge(
                 .length
                 .is_none_or(|length| offset.checked_add(length) == Some(whole));
             match is_rest && is_known && fits {
-                true => Continuation::Follows,
+                true => Continuation::Follows { whole },
                 false => Continuation::Other,
             }
         }
@@ -167,7 +173,10 @@ mod tests {
     fn case_095_only_the_missing_rest_follows() {
         let same = ("etag", "\"v1\"");
         let ranged = |range| judged(206, &[same, ("content-range", range)], Some(200));
-        assert_eq!(ranged("bytes 100-299/300"), Continuation::Follows);
+        let rest = Continuation::Follows { whole: 300 };
+        assert_eq!(ranged("bytes 100-299/300"), rest);
+        let untold = [same, ("content-range", "bytes 100-299/300")];
+        assert_eq!(judged(206, &untold, None), rest);
         for other in [
             "bytes 99-299/300",
             "bytes 101-299/300",

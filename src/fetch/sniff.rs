@@ -3,7 +3,7 @@
 //! Expired links answer with pages, players with playlists, and all of them with status 200 and
 //! `audio/mpeg`. Nothing is stored before this module recognised it.
 
-use super::mpeg::{Frames, frames};
+use super::mpeg::{FrameHeader, Frames, frames};
 use crate::domain::AudioContainer;
 
 /// As much of the start as is looked at.
@@ -111,6 +111,11 @@ fn text(head: &[u8]) -> Option<&'static str> {
     if head.starts_with(b"\xff\xfe<\0") || head.starts_with(b"\xfe\xff\0<") {
         return Some("a page in UTF-16");
     }
+    let is_utf16 = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
+    // Frames of layer I may begin as UTF-16 does.
+    if is_utf16 && !matches!(frames(head, 2), Frames::Run(_)) {
+        return Some("text in UTF-16");
+    }
     let start = &head[..head.len().min(1024)];
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     // Pages in old encodings are no UTF-8, but no page has control characters.
@@ -141,10 +146,15 @@ fn text(head: &[u8]) -> Option<&'static str> {
 fn bare_frames(head: &[u8]) -> Option<AudioContainer> {
     match frames(head, 2) {
         Frames::Run(container) => Some(container),
-        // A file of one frame; a longer file cannot be cut here.
-        Frames::Cut(container) if head.len() < WINDOW => Some(container),
+        // A file of one frame, all of it; a longer file cannot be cut here.
+        Frames::Cut(container) if head.len() < WINDOW && is_whole(head) => Some(container),
         Frames::Cut(_) | Frames::None => resync(head),
     }
+}
+
+/// Whether the first frame ends within `head`.
+fn is_whole(head: &[u8]) -> bool {
+    FrameHeader::parse(head).is_some_and(|first| first.length() <= head.len())
 }
 
 /// Searches the window. Four frames in a row: in 64 KiB of noise two are a coincidence to expect.
@@ -274,6 +284,8 @@ mod tests {
     #[test]
     fn pages_and_files_that_call_themselves_audio_are_named() {
         let long_text = "word ".repeat(20_000);
+        let utf16 = "\u{feff}Error: not found".encode_utf16();
+        let utf16: Vec<u8> = utf16.flat_map(u16::to_le_bytes).collect();
         for (head, name) in [
             (&b""[..], "an empty file"),
             (b"<!DOCTYPE html><title>Not found</title>", "an HTML page"),
@@ -285,6 +297,8 @@ mod tests {
             ),
             (b"<head><meta>caf\xe9", "an HTML page"),
             (b"\xff\xfe<\0h\0t\0m\0l\0", "a page in UTF-16"),
+            (utf16.as_slice(), "text in UTF-16"),
+            (&mp3_frames(1)[..416], "no format that is known here"),
             (b"{\"error\":\"gone\"}", "a JSON document"),
             (b"[{\"error\":\"gone\"}]", "a JSON document"),
             (b"#EXTM3U\n#EXT-X-VERSION:3", HLS),

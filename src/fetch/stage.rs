@@ -25,6 +25,7 @@ use crate::domain::{
     AudioContainer, ContentDigest, Episode, EpisodeId, Failure, FailureClass, FetchJob,
     PublisherTranscript, RawKey,
 };
+use crate::politeness::HostLimits;
 use crate::raw::{AudioMeta, EpisodeMeta, RawError, RawStore, RedirectHop};
 use crate::runtime::blob::{BlobError, BlobErrorKind, BlobInfo, BlobWriter, PutMode};
 use crate::runtime::clock::Clock;
@@ -43,6 +44,8 @@ pub struct FetchStage {
     pub client: HttpClient,
     /// Lets them through.
     pub gate: Arc<dyn HopGate>,
+    /// Says which hosts count as one, in the numbers too.
+    pub limits: Arc<HostLimits>,
     /// Sees the progress.
     pub observer: Arc<dyn Observer>,
     /// Caps.
@@ -70,7 +73,7 @@ impl Stage for FetchStage {
         };
         let transferred = progress.transferred();
         self.measure()
-            .outcome(&episode.id, &outcome, context.failures, transferred)
+            .outcome(&episode.id, &outcome, context, transferred)
             .await;
         Ok(outcome)
     }
@@ -92,15 +95,20 @@ impl FetchStage {
         }
         let left_over = self.raw.find_audio(&episode.id).await?;
         let download = match self.download(episode, context, &left_over, progress).await {
-            Err(DownloadError::Store(error)) if is_conflict(error.kind) => {
+            Err(DownloadError::Store(error)) if error.kind.is_conflict() => {
                 return self.overtaken(&episode.id).await;
             }
             done_or_failed => done_or_failed?,
         };
         for (container, _) in left_over {
-            if container != download.container {
-                self.raw.delete_audio(&episode.id, container).await?;
+            if container == download.container {
+                continue;
             }
+            // It may be what another worker, which holds the lease by now, is about to finish.
+            if !context.lease.still_held().await {
+                return Ok(StageOutcome::Interrupted);
+            }
+            self.raw.delete_audio(&episode.id, container).await?;
         }
         let transcript = self.transcript(episode, context).await;
         self.publish(episode, context, &download, transcript).await
@@ -146,6 +154,7 @@ impl FetchStage {
     fn gate(&self) -> MeteredGate {
         MeteredGate {
             inner: Arc::clone(&self.gate),
+            limits: Arc::clone(&self.limits),
             measure: self.measure(),
         }
     }
@@ -262,18 +271,14 @@ impl FetchStage {
     }
 }
 
-/// A header as text, with what is none of it replaced.
-fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<String> {
-    let value = headers.get(name)?;
-    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
-}
+/// Most bytes of a header that are kept; a host may send hundreds of kilobytes.
+const MAX_HEADER: usize = 1024;
 
-/// Whether a conditional write lost to somebody else's.
-fn is_conflict(kind: BlobErrorKind) -> bool {
-    matches!(
-        kind,
-        BlobErrorKind::AlreadyExists | BlobErrorKind::Precondition
-    )
+/// The beginning of a header as text, with what is none of it replaced.
+fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<String> {
+    let value = headers.get(name)?.as_bytes();
+    let kept = &value[..value.len().min(MAX_HEADER)];
+    Some(String::from_utf8_lossy(kept).into_owned())
 }
 
 /// One episode's audio in the raw store. What an earlier worker left is replaced by its version, so

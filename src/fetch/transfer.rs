@@ -26,7 +26,7 @@ pub(super) struct Transfer<'a> {
     /// Every request so far.
     hops: Vec<Hop>,
     etag: Option<HeaderValue>,
-    /// Length of the whole file, where the first answer said so.
+    /// Length of the whole file, where the first answer said so, or the first part.
     total: Option<u64>,
     received: u64,
     resumes: u32,
@@ -73,6 +73,11 @@ impl<'a> Transfer<'a> {
         self.answer.coding.map(|coding| coding.as_str())
     }
 
+    /// Nothing but the connection's end told that the file is whole.
+    pub(super) fn is_open_ended(&self) -> bool {
+        self.total.is_none() && !self.answer.body.tells_its_end()
+    }
+
     pub(super) fn failure(&self, class: FailureClass, problem: &str) -> Failure {
         Failure::new(class, format!("{}: {problem}", self.url))
     }
@@ -110,7 +115,13 @@ impl<'a> Transfer<'a> {
             }
             let bytes = match self.answer.body.next().await {
                 Ok(Some(bytes)) => bytes,
-                Ok(None) => break,
+                Ok(None) => match self.missing() {
+                    None => break,
+                    Some(cut) => {
+                        self.resume(cut).await?;
+                        continue;
+                    }
+                },
                 Err(broken) => {
                     self.resume(broken).await?;
                     continue;
@@ -121,10 +132,22 @@ impl<'a> Transfer<'a> {
             if self.received > self.downloader.config.max_bytes {
                 return Err(self.too_large(self.received));
             }
+            if self.total.is_some_and(|total| self.received > total) {
+                let problem = "more bytes came than its Content-Range says";
+                return Err(self.failure(FailureClass::Protocol, problem));
+            }
             block.reserve(wanted.saturating_sub(block.len()).max(bytes.len()));
             block.extend_from_slice(&bytes);
         }
         Ok(block.freeze())
+    }
+
+    /// What is wrong with a body that ended, where it is shorter than the file. A part whose own length
+    /// was not told ends with its connection, and looks whole to HTTP wherever that is.
+    fn missing(&self) -> Option<Failure> {
+        let total = self.total.filter(|total| self.received < *total)?;
+        let problem = format!("{} of {total} bytes came", self.received);
+        Some(self.failure(FailureClass::Truncated, &problem))
     }
 
     /// Asks for the rest after `broken`; on success the next bytes are those that are missing.
@@ -154,6 +177,8 @@ impl<'a> Transfer<'a> {
         etag: &HeaderValue,
         broken: Failure,
     ) -> Result<(), Failure> {
+        let ads = &self.downloader.config.ads;
+        let is_steady = resume::is_steady(&answer.hops, &answer.final_url, ads);
         self.hops.append(&mut answer.hops);
         let offered = Offered {
             status: answer.status,
@@ -161,18 +186,24 @@ impl<'a> Transfer<'a> {
             length: answer.body.expected(),
             is_coded: answer.coding.is_some(),
         };
-        let continuation = resume::judge(offered, etag, self.received, self.total);
+        let continuation = match is_steady {
+            true => resume::judge(offered, etag, self.received, self.total),
+            // The same way led elsewhere now.
+            false => Continuation::Other,
+        };
         self.answer = answer;
-        if continuation != Continuation::Follows {
-            self.close().await;
+        if let Continuation::Follows { whole } = continuation {
+            self.total = Some(whole);
+            return Ok(());
         }
+        self.close().await;
         match continuation {
-            Continuation::Follows => Ok(()),
             Continuation::Complete => {
+                self.total = Some(self.received);
                 self.is_over = true;
                 Ok(())
             }
-            Continuation::Other => Err(broken),
+            _ => Err(broken),
         }
     }
 

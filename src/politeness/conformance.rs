@@ -36,6 +36,7 @@ pub async fn all(windows: Arc<dyn HostWindows>, clock: Arc<ManualClock>) {
     grows_to_the_limit_and_not_over_it(windows, &clock).await;
     lets_trackers_start_without_slots(windows, &clock).await;
     opens_the_breaker(windows, &clock).await;
+    outlives_a_clock_that_was_set_back(windows, &clock).await;
 }
 
 const SPACING: Duration = Duration::from_millis(250);
@@ -311,6 +312,13 @@ pub async fn lets_trackers_start_without_slots(windows: &dyn HostWindows, clock:
     windows.renew(&hops[0], TTL).await.expect("it is alive");
     assert!(!take(windows, clock, &host).await.is_hop);
     assert_full(windows, clock, &host).await;
+    let lost = windows.renew(&hops[1], TTL).await;
+    assert!(
+        matches!(lost, Err(WindowError::SlotLost { .. })),
+        "{lost:?}: a third transfer where two may be"
+    );
+    // What is a transfer already stays one.
+    windows.renew(&hops[0], TTL).await.expect("it is alive");
 }
 
 /// A host that only refuses is left alone for longer and longer, and then asked by one.
@@ -333,6 +341,23 @@ pub async fn opens_the_breaker(windows: &dyn HostWindows, clock: &ManualClock) {
     assert_full(windows, clock, &host).await;
     windows.release(probe, Signal::SERVED).await.expect(DONE);
     take(windows, clock, &host).await;
+}
+
+/// After the clock was set back by a day, slots of the dead and rests last no longer than they would
+/// have, and a refusal counts.
+pub async fn outlives_a_clock_that_was_set_back(windows: &dyn HostWindows, clock: &ManualClock) {
+    let (dead, resting) = (host("dead"), host("resting"));
+    take(windows, clock, &dead).await;
+    take(windows, clock, &dead).await;
+    let refused = take(windows, clock, &resting).await;
+    throttle(windows, refused, None).await;
+    clock.set(clock.now() - chrono::TimeDelta::days(1));
+    assert_full(windows, clock, &dead).await;
+    let again = take(windows, clock, &resting).await;
+    throttle(windows, again, None).await;
+    assert!(rest(windows, clock, &resting).await >= 15.0);
+    clock.advance(TTL);
+    take(windows, clock, &dead).await;
 }
 
 /// What happens at one host is nothing to another.

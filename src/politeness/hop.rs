@@ -1,5 +1,7 @@
 //! The throttle as the HTTP client's gate: each hop takes its own host's turn.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -27,6 +29,7 @@ impl HopGate for Throttle {
             started: Instant::now(),
             answered: None,
             bytes: 0,
+            waited: Duration::ZERO,
         }))
     }
 }
@@ -39,6 +42,8 @@ struct Turn {
     /// When the headers were in.
     answered: Option<Instant>,
     bytes: u64,
+    /// For the body; the rest of the time went to our own store.
+    waited: Duration,
 }
 
 impl Turn {
@@ -46,8 +51,10 @@ impl Turn {
         let Some(answered) = self.answered else {
             return Pace::default();
         };
-        let seconds = answered.elapsed().as_secs_f64();
-        let is_measured = self.bytes >= ENOUGH_TO_MEASURE && seconds > 0.0;
+        let seconds = self.waited.as_secs_f64();
+        // What a slow store leaves waiting in the connection comes in no time, and tells nothing.
+        let was_awaited = seconds > 0.0 && self.waited * 2 >= answered.elapsed();
+        let is_measured = self.bytes >= ENOUGH_TO_MEASURE && was_awaited;
         Pace {
             first_byte: Some(answered - self.started),
             // Saturates.
@@ -69,8 +76,9 @@ impl HopPass for Turn {
         }
     }
 
-    fn received(&mut self, bytes: usize) {
+    fn received(&mut self, bytes: usize, waited: Duration) {
         self.bytes += bytes as u64;
+        self.waited += waited;
     }
 
     async fn finish(self: Box<Self>, verdict: HopVerdict) {

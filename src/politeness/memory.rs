@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::window::{Ended, HostState, Leases, Verdict};
+use super::window::{CLOCK_SKEW, Ended, HostState, Leases, Verdict};
 use super::{HostKey, HostLimits, HostWindows, Signal, Slot, SlotDecision, WindowError};
 use crate::domain::OwnerId;
 use crate::runtime::clock::{Clock, later};
@@ -94,6 +94,13 @@ impl HostWindows for MemoryHostWindows {
         let mut inner = self.inner();
         let now = self.clock.now();
         let entry = inner.hosts.entry(host.clone()).or_default();
+        for lease in entry.leases.values_mut() {
+            let longest = later(now, ttl);
+            if lease.until > later(longest, CLOCK_SKEW) {
+                // From before the clock was set back.
+                lease.until = longest;
+            }
+        }
         let out = entry.out(now);
         match entry.state.acquire(now, self.limits.rules(host), out) {
             Verdict::Refuse(decision) => Ok(decision),
@@ -111,20 +118,18 @@ impl HostWindows for MemoryHostWindows {
     async fn renew(&self, slot: &Slot, ttl: Duration) -> Result<(), WindowError> {
         let mut inner = self.inner();
         let now = self.clock.now();
-        if let Some(host) = inner.hosts.get_mut(&slot.host)
-            && let Some(lease) = host.leases.get_mut(&slot.id)
-            && now < lease.until
-        {
-            lease.until = later(now, ttl);
-            if lease.is_hop {
-                lease.is_hop = false;
-                host.state.saw_body();
-            }
-            return Ok(());
-        }
-        Err(WindowError::SlotLost {
+        let lost = || WindowError::SlotLost {
             host: slot.host.clone(),
-        })
+        };
+        let host = inner.hosts.get_mut(&slot.host).ok_or_else(lost)?;
+        let out = host.out(now);
+        let lease = host.leases.get_mut(&slot.id).ok_or_else(lost)?;
+        if lease.is_hop && !host.state.saw_body(self.limits.rules(&slot.host), out) {
+            return Err(lost());
+        }
+        lease.until = later(now, ttl);
+        lease.is_hop = false;
+        Ok(())
     }
 
     async fn release(&self, slot: Slot, signal: Signal) -> Result<(), WindowError> {

@@ -40,7 +40,8 @@ pub use throttle::{Pass, Throttle, Waits};
 /// * When the store fails, nothing is granted: fail closed.
 #[async_trait]
 pub trait HostWindows: Debug + Send + Sync + 'static {
-    /// Asks for a slot before a request to the host.
+    /// Asks for a slot before a request to the host, for `ttl`. A lease that would last over a minute
+    /// longer than that is from before the clock was set back, and is shortened to it.
     async fn acquire(
         &self,
         host: &HostKey,
@@ -49,7 +50,8 @@ pub trait HostWindows: Debug + Send + Sync + 'static {
     ) -> Result<SlotDecision, WindowError>;
 
     /// Keeps a slot for `ttl` from now on. A hop that is renewed is no redirect: from then on it
-    /// counts as a transfer, and so do the requests that follow.
+    /// counts as a transfer, and so do the requests that follow. It is lost where the window is full of
+    /// transfers already.
     async fn renew(&self, slot: &Slot, ttl: Duration) -> Result<(), WindowError>;
 
     /// Gives a slot back and tells how the request went, in one step. A slot that already ended is no

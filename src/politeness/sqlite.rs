@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use rand::Rng;
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::window::{Ended, HostState, Leases, Verdict};
+use super::window::{CLOCK_SKEW, Ended, HostState, Leases, Verdict};
 use super::{HostKey, HostLimits, HostWindows, Signal, Slot, SlotDecision, WindowError};
 use crate::domain::OwnerId;
 use crate::runtime::clock::{Clock, later};
@@ -74,6 +74,7 @@ impl HostWindows for SqliteHostWindows {
         let rules = self.limits.rules(host);
         let (host, owner) = (host.clone(), owner.clone());
         self.write(move |rows, now| {
+            shorten(rows, &host, now, ttl)?;
             let out = leases(rows, &host, now)?;
             let mut state = state(rows, &host)?;
             match state.acquire(now, rules, out) {
@@ -90,19 +91,26 @@ impl HostWindows for SqliteHostWindows {
     }
 
     async fn renew(&self, slot: &Slot, ttl: Duration) -> Result<(), WindowError> {
+        let rules = self.limits.rules(&slot.host);
         let slot = slot.clone();
         let host = slot.host.clone();
-        let update =
-            "UPDATE host_slots SET until_us = ?3, is_hop = 0 WHERE id = ?1 AND until_us > ?2";
         let renew = self.write(move |rows, now| {
-            let (at, until) = (to_micros(now), to_micros(later(now, ttl)));
-            let renewed = rows.execute(update, params![slot.id, at, until])? > 0;
-            if renewed && slot.is_hop {
-                let mut state = state(rows, &slot.host)?;
-                state.saw_body();
-                keep(rows, &slot.host, &state)?;
+            let may_go_on = match is_hop(rows, &slot, now)? {
+                None => false,
+                Some(false) => true,
+                Some(true) => {
+                    let mut state = state(rows, &slot.host)?;
+                    let has_room = state.saw_body(rules, leases(rows, &slot.host, now)?);
+                    keep(rows, &slot.host, &state)?;
+                    has_room
+                }
+            };
+            if may_go_on {
+                let update = "UPDATE host_slots SET until_us = ?2, is_hop = 0 WHERE id = ?1";
+                rows.prepare_cached(update)?
+                    .execute(params![slot.id, to_micros(later(now, ttl))])?;
             }
-            Ok(renewed)
+            Ok(may_go_on)
         });
         match renew.await? {
             true => Ok(()),
@@ -132,6 +140,38 @@ impl HostWindows for SqliteHostWindows {
         })
         .await
     }
+}
+
+/// Makes a lease of `host` that would last far longer than one that begins now such a one: it is from
+/// before the clock was set back, and its owner may be dead since.
+fn shorten(
+    rows: &Transaction<'_>,
+    host: &HostKey,
+    now: DateTime<Utc>,
+    ttl: Duration,
+) -> Result<(), StatementError> {
+    let longest = later(now, ttl);
+    let shorten = "UPDATE host_slots SET until_us = ?2 WHERE host = ?1 AND until_us > ?3";
+    let suspect = later(longest, CLOCK_SKEW);
+    rows.prepare_cached(shorten)?.execute(params![
+        host.as_str(),
+        to_micros(longest),
+        to_micros(suspect)
+    ])?;
+    Ok(())
+}
+
+/// Whether `slot` is a hop still; `None` where it ended.
+fn is_hop(
+    rows: &Transaction<'_>,
+    slot: &Slot,
+    now: DateTime<Utc>,
+) -> Result<Option<bool>, StatementError> {
+    let found = rows
+        .prepare_cached("SELECT is_hop FROM host_slots WHERE id = ?1 AND until_us > ?2")?
+        .query_row(params![slot.id, to_micros(now)], |row| row.get(0))
+        .optional()?;
+    Ok(found)
 }
 
 /// What of `host` is out at `now`; what expired is removed.

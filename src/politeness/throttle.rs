@@ -92,7 +92,7 @@ impl Throttle {
                 .map_err(|error| unavailable(&host, &error))?;
             let wait = match decision {
                 SlotDecision::Granted(slot) => return Ok(self.pass(slot, asked_at)),
-                SlotDecision::Full(wait) if asked_at >= deadline => {
+                SlotDecision::Full(wait) if asked_at >= deadline || wait > self.waits.max_wait => {
                     return Err(crowded(&host, wait.max(self.waits.max_wait)));
                 }
                 // The last wait ends at the deadline, with one more question.

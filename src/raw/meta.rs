@@ -59,7 +59,7 @@ pub struct AudioMeta {
     pub container: AudioContainer,
     /// What the server said it is.
     pub content_type: Option<String>,
-    /// The server's `ETag`, as received.
+    /// The server's `ETag`, as received; of it and of the others here the first KiB.
     pub etag: Option<String>,
     /// The server's `Last-Modified`, as received.
     pub last_modified: Option<String>,

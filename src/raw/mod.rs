@@ -21,7 +21,7 @@ use crate::runtime::blob::{
 pub use error::RawError;
 pub use meta::{AudioMeta, EpisodeMeta, RedirectHop};
 
-/// Largest `meta.json` that is read: hundred times what a long redirect chain needs.
+/// Largest `meta.json` that is written and read: hundred times what a long redirect chain needs.
 const META_LIMIT: usize = 1 << 20;
 
 /// Keys asked for at once while scanning; S3 gives no more.
@@ -86,11 +86,16 @@ impl RawStore {
     }
 
     /// Writes the meta of an episode that has none yet, which makes it complete. Where there is one,
-    /// this fails with [`BlobErrorKind::AlreadyExists`].
+    /// this fails with [`BlobErrorKind::AlreadyExists`]. One that would be too large to be read again is
+    /// refused.
     pub async fn put_meta(&self, meta: &EpisodeMeta) -> Result<(), RawError> {
         let episode = meta.episode();
         let key = RawKey::Meta(&episode).to_string();
         let bytes = meta::encode(meta).map_err(|error| self.unreadable(&key, error))?;
+        if bytes.len() > META_LIMIT {
+            let problem = format!("its {} bytes are over {META_LIMIT}", bytes.len());
+            return Err(self.unreadable(&key, problem));
+        }
         self.blobs.put(&key, bytes, PutMode::Create).await?;
         Ok(())
     }
@@ -200,7 +205,7 @@ impl RawStore {
             };
             match self.blobs.put(&key, bytes.clone(), mode).await {
                 Ok(_) => return Ok(key),
-                Err(error) if is_conflict(error.kind) => {}
+                Err(error) if error.kind.is_conflict() => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -312,14 +317,6 @@ impl RawStore {
             problem: problem.to_string(),
         }
     }
-}
-
-/// Whether a conditional write lost to somebody else's.
-fn is_conflict(kind: BlobErrorKind) -> bool {
-    matches!(
-        kind,
-        BlobErrorKind::AlreadyExists | BlobErrorKind::Precondition
-    )
 }
 
 #[cfg(test)]

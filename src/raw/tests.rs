@@ -53,6 +53,16 @@ fn meta(guid: &str) -> EpisodeMeta {
     }
 }
 
+#[tokio::test]
+async fn a_meta_that_could_not_be_read_again_is_not_written() {
+    let (_, store) = memory();
+    let mut meta = meta("large");
+    meta.title = "x".repeat(META_LIMIT);
+    let refused = store.put_meta(&meta).await.unwrap_err();
+    assert!(matches!(refused, RawError::Unreadable { .. }), "{refused}");
+    assert!(!store.is_complete(&meta.episode()).await.unwrap());
+}
+
 fn memory() -> (Arc<MemoryBlobStore>, RawStore) {
     let blobs = Arc::new(MemoryBlobStore::new());
     (blobs.clone(), RawStore::new(blobs))

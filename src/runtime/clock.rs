@@ -32,6 +32,11 @@ impl ManualClock {
         Self(Mutex::new(now))
     }
 
+    /// Sets it, back too.
+    pub fn set(&self, to: DateTime<Utc>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+
     /// Moves forward.
     pub fn advance(&self, by: Duration) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -245,7 +245,7 @@ impl StageStore {
         for _ in 0..WRITE_TRIES {
             match self.blobs.put(key, bytes.clone(), mode).await {
                 Ok(_) => return Ok(()),
-                Err(error) if is_conflict(error.kind) => {}
+                Err(error) if error.kind.is_conflict() => {}
                 Err(error) => return Err(error.into()),
             }
             // Asked before the content is looked at: a change in between makes it outdated.
@@ -263,13 +263,6 @@ impl StageStore {
             location: self.blobs.location(key),
         })
     }
-}
-
-fn is_conflict(kind: BlobErrorKind) -> bool {
-    matches!(
-        kind,
-        BlobErrorKind::AlreadyExists | BlobErrorKind::Precondition
-    )
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use podrun::fetch::FetchConfig;
 
 use crate::bench::{Bench, class_of};
 use crate::guard::FakeLookup;
-use crate::server::{RawServer, answer, mp3};
+use crate::server::{RawServer, Step, answer, chunked, mp3};
 use crate::stage::{self, Bench as StageBench};
 
 fn id3(size: usize, content: &[u8]) -> Vec<u8> {
@@ -23,6 +23,24 @@ fn cover(length: usize) -> Vec<u8> {
 async fn stored(file: Vec<u8>) -> podrun::fetch::Download {
     let server = RawServer::start(move |_, _| answer("200 OK", "", &file)).await;
     Bench::new().download(&server.url("/e.mp3")).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_body_that_only_its_connection_ends_is_said_to_be_one() {
+    let bare = [
+        &b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"[..],
+        &mp3(500),
+    ]
+    .concat();
+    for (answer, is_open_ended) in [
+        (vec![Step::Send(bare)], true),
+        (chunked(&mp3(500), true), false),
+        (answer("200 OK", "", &mp3(500)), false),
+    ] {
+        let server = RawServer::start(move |_, _| answer.clone()).await;
+        let download = Bench::new().download(&server.url("/e.mp3")).await.unwrap();
+        assert_eq!(download.is_open_ended, is_open_ended);
+    }
 }
 
 #[tokio::test]

@@ -129,6 +129,45 @@ async fn case_095_a_part_that_is_not_the_rest_begins_anew() {
     }
 }
 
+/// A part that tells its range and no length, so that it ends with its connection.
+fn unmeasured(range: &str, headers: &str, body: &[u8]) -> Vec<Step> {
+    let head = format!(
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: {range}\r\n{headers}\
+         Connection: close\r\n\r\n"
+    );
+    vec![Step::Send([head.as_bytes(), body].concat())]
+}
+
+#[tokio::test]
+async fn case_095_a_part_without_a_length_is_the_rest_only_if_all_of_it_comes() {
+    let rest = || unmeasured(&whole_range(), ETAG, &audio()[CUT..]);
+    assert_eq!(after_a_cut(ETAG, rest).await.1, 1);
+    let short = || unmeasured(&whole_range(), ETAG, &audio()[CUT..audio().len() - 1]);
+    let (server, resumes) = after_a_cut(ETAG, short).await;
+    let last = audio().len() - 1;
+    let asked = [None, Some(CUT), Some(last)].map(|at| at.map(|at| format!("bytes={at}-")));
+    assert_eq!(ranges(&server)[..3], asked);
+    // The third answer is the whole file, and begins anew.
+    assert_eq!(resumes, 0);
+    let long = || unmeasured(&whole_range(), ETAG, &[&audio()[CUT..], b"more"].concat());
+    assert_eq!(after_a_cut(ETAG, long).await.1, 0);
+}
+
+#[tokio::test]
+async fn case_095_a_part_from_a_signed_address_does_not_follow() {
+    let server = RawServer::start(move |path, before| match (path, before) {
+        ("/e.mp3", 0) => cut_with(ETAG),
+        ("/e.mp3", 1) => redirect("302 Found", "/e.mp3?Signature=s"),
+        ("/e.mp3", _) => answer("200 OK", ETAG, &audio()),
+        _ => part(&whole_range(), ETAG, &audio()[CUT..]),
+    })
+    .await;
+    let bench = patient();
+    let download = bench.download(&server.url("/e.mp3")).await.unwrap();
+    assert_eq!(download.resumes, 0);
+    assert_eq!(bench.stored("audio.mp3").await, audio());
+}
+
 #[tokio::test]
 async fn case_096_a_whole_answer_to_a_range_begins_anew() {
     let (server, _) = after_a_cut(ETAG, || answer("200 OK", ETAG, &audio())).await;

@@ -1,8 +1,10 @@
 //! The fetch stage over a real loopback server and a store that can fail at every step.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::DateTime;
 use podrun::domain::{
@@ -18,7 +20,9 @@ use podrun::runtime::blob::{
 use podrun::runtime::clock::ManualClock;
 use podrun::runtime::http::{HttpClient, HttpConfig, OpenGate};
 use podrun::runtime::telemetry::{Ignore, MemoryMetrics, Metrics, metric};
-use podrun::runtime::worker::{AlwaysHeld, FatalError, Stage, StageOutcome, WorkContext};
+use podrun::runtime::worker::{
+    AlwaysHeld, FatalError, LeaseCheck, Stage, StageOutcome, WorkContext,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::server::{RawServer, Step, answer, mp3, redirect};
@@ -53,6 +57,7 @@ impl Bench {
             raw: RawStore::new(blobs),
             client: HttpClient::try_new(http).unwrap(),
             gate: Arc::new(OpenGate),
+            limits: Arc::default(),
             observer: Arc::new(Ignore),
             config: FetchConfig::default(),
             metrics: Arc::clone(&self.metrics) as Arc<dyn Metrics>,
@@ -114,6 +119,7 @@ fn context(failures: u32) -> WorkContext {
         cancel: CancellationToken::new(),
         lease: Arc::new(AlwaysHeld),
         failures,
+        is_last_delivery: false,
     }
 }
 
@@ -225,6 +231,42 @@ async fn what_a_dead_worker_left_is_replaced() {
     assert_eq!(bench.keys().await, DONE);
     let audio = read_all(&bench.store, DONE[0], 1 << 20).await.unwrap();
     assert_eq!(audio, mp3(100));
+}
+
+/// A lease that is somebody else's after it was asked for so many times.
+#[derive(Debug)]
+struct LostAfter(AtomicU32);
+
+#[async_trait]
+impl LeaseCheck for LostAfter {
+    async fn still_held(&self) -> bool {
+        let left = |left: u32| left.checked_sub(1);
+        self.0.fetch_update(SeqCst, SeqCst, left).is_ok()
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_lease_removes_nobodys_audio() {
+    let bench = Bench::new(|_, _| answer("200 OK", "", &mp3(100))).await;
+    let theirs = RawKey::Audio(&id(), AudioContainer::Mp4);
+    bench.put(&theirs, b"theirs").await;
+    let episode = episode(&bench.url());
+    let context = WorkContext {
+        lease: Arc::new(LostAfter(AtomicU32::new(1))),
+        ..context(0)
+    };
+    let stage = bench.stage(Arc::new(bench.store.clone()));
+    let outcome = stage.process(FetchJob { episode }, &context).await;
+    assert_eq!(outcome.unwrap(), StageOutcome::Interrupted);
+    assert_eq!(bench.read(&theirs.to_string()).await, b"theirs"[..]);
+}
+
+#[tokio::test]
+async fn a_header_of_any_length_makes_a_meta_that_can_be_read() {
+    let headers = format!("ETag: \"{}\"\r\n", "x".repeat(200_000));
+    let bench = Bench::new(move |_, _| answer("200 OK", &headers, &mp3(100))).await;
+    assert_eq!(bench.run().await, StageOutcome::Done { amount: 41_700 });
+    assert_eq!(bench.meta().await.audio.etag.unwrap().len(), 1024);
 }
 
 #[tokio::test]

@@ -144,6 +144,7 @@ pub(crate) async fn drain(
             raw: stores.raw.clone(),
             client: wire::http_client(settings)?,
             gate: stores.gate(settings),
+            limits: Arc::new(settings.politeness.clone()),
             observer: observer.clone(),
             config: FetchConfig {
                 max_bytes: settings.fetch.max_episode_mib << 20,

@@ -96,7 +96,7 @@ fn aiff(head: &[u8]) -> Option<Found> {
     let mut at = 12;
     loop {
         let chunk = head.get(at..)?;
-        let size = u32::from_be_bytes(*chunk.get(4..)?.first_chunk()?);
+        let size = u64::from(u32::from_be_bytes(*chunk.get(4..)?.first_chunk()?));
         if chunk.starts_with(b"COMM") {
             let frames = u32::from_be_bytes(*chunk.get(10..)?.first_chunk()?);
             let rate = extended(chunk.get(16..)?.first_chunk()?);

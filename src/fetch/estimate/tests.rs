@@ -220,6 +220,8 @@ fn headers_of_uncompressed_and_lossless_files_tell() {
     .concat();
     let aiff = [&b"FORM\0\0\0\0AIFF"[..], &common].concat();
     about(seconds(AudioContainer::Aiff, &aiff), 10.0);
+    let endless = b"FORM\0\0\0\0AIFFXXXX\xff\xff\xff\xff";
+    assert_eq!(estimate(AudioContainer::Aiff, endless).duration_s, None);
 }
 
 proptest::proptest! {

@@ -73,6 +73,32 @@ async fn case_083_a_429_on_the_tracker_closes_it_for_everybody_and_no_other_host
     fleet.ask("https://tracker.example/3").await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_is_no_slow_host() {
+    let throttle = Fleet::new().worker();
+    let url = Url::parse("https://a.example/").unwrap();
+    let pass = Throttle::enter(&throttle, &url, &CancellationToken::new()).await;
+    let mut turn = Turn {
+        pass: pass.unwrap(),
+        episode: 0,
+        started: Instant::now(),
+        answered: None,
+        bytes: 0,
+        waited: Duration::ZERO,
+    };
+    turn.answered(200).await;
+    let second = Duration::from_secs(1);
+    tokio::time::advance(second).await;
+    turn.received(1 << 20, second);
+    assert_eq!(turn.pace().bytes_per_s, Some(1 << 20));
+    // Half a second in the store: the host's rate is what it was.
+    tokio::time::advance(second / 2).await;
+    assert_eq!(turn.pace().bytes_per_s, Some(1 << 20));
+    // Most of the time in the store: what is measured is the store.
+    tokio::time::advance(5 * second).await;
+    assert_eq!(turn.pace().bytes_per_s, None);
+}
+
 #[tokio::test]
 async fn case_083_a_long_rest_defers_the_episode() {
     let fleet = Fleet::new();

@@ -147,6 +147,24 @@ async fn a_host_that_stays_full_defers_the_episode() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gap_that_is_longer_than_the_wait_defers_at_once() {
+    let setup = Setup::new();
+    // Refused one at a time, again and again: minutes between two starts.
+    for _ in 0..4 {
+        setup.rests(Duration::ZERO).await;
+        sleep(Duration::from_secs(600)).await;
+    }
+    setup.enter().await.unwrap().finish(Signal::Neutral).await;
+    let start = Instant::now();
+    let failure = setup.refused().await;
+    assert!(
+        failure.retry_after.unwrap() > Duration::from_secs(60),
+        "{failure:?}"
+    );
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_rest_is_waited_for_and_a_long_one_defers() {
     let setup = Setup::new();
     let rest = Duration::from_secs(15);

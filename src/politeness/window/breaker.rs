@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{is_ahead, micros};
+use super::{micros, past_only};
 use crate::runtime::clock::later;
 
 /// Events, or blocked episodes, without a success between that open it.
@@ -32,8 +32,15 @@ pub(super) struct Breaker {
 impl Breaker {
     /// When it lets somebody through again, where it is open.
     pub(super) fn until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.open_until
-            .filter(|until| is_ahead(now, *until, LONGEST))
+        self.open_until.filter(|until| now < *until)
+    }
+
+    /// Forgets what is said to have happened after `now`, and an end of which that is true of the
+    /// beginning: the next request is the probe.
+    pub(super) fn forget_the_future(&mut self, now: DateTime<Utc>) {
+        past_only(&mut self.last_block, now);
+        let length = length(self.openings.saturating_sub(1));
+        past_only(&mut self.open_until, later(now, length));
     }
 
     /// It was open, and the host has not served anything since.
@@ -83,10 +90,16 @@ impl Breaker {
         }
     }
 
+    /// Opens it for longer than the last time.
     fn open(&mut self, now: DateTime<Utc>) {
-        let doubled = FIRST.saturating_mul(2_u32.saturating_pow(self.openings));
-        self.open_until = Some(later(now, doubled.min(LONGEST)));
+        self.open_until = Some(later(now, length(self.openings)));
         self.openings = self.openings.saturating_add(1);
         self.blocked.clear();
     }
+}
+
+/// How long it stays open after it opened `openings` times before.
+fn length(openings: u32) -> Duration {
+    let doubled = FIRST.saturating_mul(2_u32.saturating_pow(openings));
+    doubled.min(LONGEST)
 }

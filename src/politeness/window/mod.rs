@@ -125,6 +125,7 @@ pub(super) struct Ended {
 impl HostState {
     /// Decides at `now` whether one more may start.
     pub(super) fn acquire(&mut self, now: DateTime<Utc>, rules: Rules, out: Leases) -> Verdict {
+        self.forget_the_future(now);
         if let Some(until) = self.rest.until(now).max(self.breaker.until(now)) {
             return Verdict::Refuse(SlotDecision::HeldOff(until));
         }
@@ -153,6 +154,7 @@ impl HostState {
 
     /// Learns at `now` from a request that ended. `random` is uniform in `[0, 1)`.
     pub(super) fn learn(&mut self, now: DateTime<Utc>, rules: Rules, ended: Ended, random: f64) {
+        self.forget_the_future(now);
         match ended.signal {
             Signal::Served(pace) if ended.was_live => {
                 self.role.saw(false);
@@ -206,9 +208,20 @@ impl HostState {
         }
     }
 
-    /// Notes that a body comes on what was granted as a hop.
-    pub(super) fn saw_body(&mut self) {
+    /// Notes that a body comes on what was granted as a hop, beside the transfers that are `out`. False
+    /// where they are as many as may be.
+    pub(super) fn saw_body(&mut self, rules: Rules, out: Leases) -> bool {
         self.role.saw(false);
+        out.slots < self.width(rules)
+    }
+
+    /// What happened is over. A time that is yet to come would make whatever the host says now an old
+    /// story: no 429 would count until the clock has caught up.
+    fn forget_the_future(&mut self, now: DateTime<Utc>) {
+        self.width.forget_the_future(now);
+        self.rest.forget_the_future(now);
+        self.spacing.forget_the_future(now);
+        self.breaker.forget_the_future(now);
     }
 
     fn succeeded(&mut self, granted_at: DateTime<Utc>) {
@@ -262,6 +275,20 @@ pub(super) fn time_until(now: DateTime<Utc>, until: DateTime<Utc>) -> Duration {
 /// Times as whole microseconds since 1970, as everywhere in stored state.
 mod micros {
     pub(super) use chrono::serde::ts_microseconds_option::{deserialize, serialize};
+}
+
+/// How far apart the clocks of those who share a state may be.
+pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// `at`, when something is said to have happened, cannot be believed at `now`: the clock was set back
+/// since, or the state is damaged.
+fn is_future(now: DateTime<Utc>, at: DateTime<Utc>) -> bool {
+    at > later(now, CLOCK_SKEW)
+}
+
+/// Forgets a time that cannot be believed.
+fn past_only(time: &mut Option<DateTime<Utc>>, now: DateTime<Utc>) {
+    time.take_if(|at| is_future(now, *at));
 }
 
 /// `at` is later than `now` and, where a clock was set back, not later than any step of `longest`

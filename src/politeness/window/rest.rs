@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{is_ahead, micros};
+use super::{is_ahead, is_future, micros, past_only};
 use crate::runtime::clock::later;
 
 /// Least rest after an event, doubled with each event without a success between.
@@ -18,8 +18,7 @@ const STRAIN_WINDOW: TimeDelta = TimeDelta::seconds(30);
 /// nobody is let in, so nothing newer is swallowed, and workers whose clocks differ by seconds still
 /// agree on which requests were sent before.
 const EVENT_TAIL: Duration = Duration::from_secs(10);
-/// Longer than any rest that a host can ask for and be believed: a stored time beyond is damage, or a
-/// clock that was set back.
+/// Longer than any rest that a host can ask for and be believed: a stored time beyond is damage.
 const LONGEST: Duration = Duration::from_secs(10 * 24 * 3600);
 
 /// When the host may be asked again, and the events behind it.
@@ -29,6 +28,9 @@ pub(super) struct Rest {
     /// Nobody starts before.
     #[serde(with = "micros")]
     not_before: Option<DateTime<Utc>>,
+    /// When that was said.
+    #[serde(with = "micros")]
+    said_at: Option<DateTime<Utc>>,
     /// Events since the last success of a request that was sent after one.
     fails: u32,
     #[serde(with = "micros")]
@@ -56,9 +58,27 @@ impl Rest {
         after_event && self.last_step_back.is_none_or(|step| step < granted_at)
     }
 
+    /// Forgets what is said to have happened after `now`. A rest that began then is over: how long it
+    /// was is known, and when it began is not.
+    pub(super) fn forget_the_future(&mut self, now: DateTime<Utc>) {
+        if self.said_at.is_some_and(|at| is_future(now, at)) {
+            self.not_before = None;
+        }
+        let times = [
+            &mut self.said_at,
+            &mut self.last_event,
+            &mut self.last_step_back,
+            &mut self.last_strain,
+        ];
+        times.into_iter().for_each(|time| past_only(time, now));
+    }
+
     /// Makes the rest last at least `asked` from `now` on.
     pub(super) fn extend(&mut self, now: DateTime<Utc>, asked: Option<Duration>) {
-        self.not_before = self.not_before.max(asked.map(|wait| later(now, wait)));
+        let until = asked.map(|wait| later(now, wait));
+        if self.until(now) < until {
+            (self.not_before, self.said_at) = (until, Some(now));
+        }
     }
 
     /// Takes an event; returns how many there were without a success between.

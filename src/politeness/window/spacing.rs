@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{is_ahead, micros, time_until};
+use super::{is_ahead, micros, past_only, time_until};
 use crate::runtime::clock::later;
 
 /// The first gap of a host that refuses even one transfer at a time.
@@ -66,6 +66,11 @@ impl Spacing {
         self.next_start = Some(later(now, apart));
         self.count(now);
         None
+    }
+
+    pub(super) fn forget_the_future(&mut self, now: DateTime<Utc>) {
+        past_only(&mut self.last_start, now);
+        past_only(&mut self.last_429, now);
     }
 
     fn count(&mut self, now: DateTime<Utc>) {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Beta, micros};
+use super::{Beta, micros, past_only};
 
 /// The width that a host never asked before begins with.
 const START: u32 = 2;
@@ -148,6 +148,10 @@ impl Width {
     pub(super) fn blocked(&mut self, now: DateTime<Utc>, limit: u32) {
         self.decrease(now, limit, Beta::Half, true);
         self.probe_after = MOST_TO_PROBE;
+    }
+
+    pub(super) fn forget_the_future(&mut self, now: DateTime<Utc>) {
+        past_only(&mut self.probed_at, now);
     }
 
     fn fail(&mut self, now: DateTime<Utc>, failed: u32) {

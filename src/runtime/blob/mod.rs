@@ -158,6 +158,11 @@ impl BlobErrorKind {
     pub fn is_fatal(self) -> bool {
         matches!(self, Self::PermissionDenied | Self::Full)
     }
+
+    /// Whether a conditional write lost to somebody else's.
+    pub fn is_conflict(self) -> bool {
+        matches!(self, Self::AlreadyExists | Self::Precondition)
+    }
 }
 
 /// Reads a whole object of at most `limit` bytes; a larger one is an error, not a truncation.

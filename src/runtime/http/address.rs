@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether `address` is routed on the public internet (IANA special-purpose registries).
+/// Whether `address` is routed on the public internet (IANA special-purpose registries), and is not
+/// one that a cloud answers inside its machines.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -21,7 +22,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || (a == 100 && (64..128).contains(&b)) // shared by carriers
         || (a == 192 && b == 0 && c == 0)
         || (a == 192 && b == 88 && c == 99) // relays of 6to4
-        || (a == 198 && (b == 18 || b == 19)); // benchmarks
+        || (a == 198 && (b == 18 || b == 19)) // benchmarks
+        || address == Ipv4Addr::new(168, 63, 129, 16); // a cloud's own services, inside each machine
     !is_special
 }
 
@@ -56,6 +58,7 @@ mod tests {
             "10.0.0.1",
             "100.64.0.1",
             "127.0.0.1",
+            "168.63.129.16",
             "169.254.169.254",
             "169.254.170.2",
             "172.16.0.1",

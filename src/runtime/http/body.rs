@@ -11,21 +11,28 @@ use super::classify::{self, Phase};
 use super::config::StallRule;
 use super::decode::{Coding, DecodeError, Decoder};
 use super::gate::{HopPass, HopVerdict};
+use super::header::TRANSFER_ENCODING;
 use super::safe_url::SafeUrl;
 use crate::domain::{Failure, FailureClass};
 
 /// The chunks of one body, without the coding that its host may have put on it. Decoding is done on
-/// the spot: a chunk has some 16 KiB, which take far less than a millisecond.
+/// the spot and piece by piece: a chunk may have hundreds of KiB, and each piece of it unpacks to
+/// about a megabyte at most, in a millisecond or two.
 ///
 /// "The end" is only said of a body that is whole as far as HTTP can tell: as long as its
-/// `Content-Length`, or ended by its last chunk. The host's pass is given back at the end, at the
-/// first failure and by [`close`](Self::close), after the connection was let go.
+/// `Content-Length`, or ended by its last chunk. A body with neither ends with its connection, and one
+/// that was cut looks the same; [`tells_its_end`](Self::tells_its_end) says which it is. The host's
+/// pass is given back at the end, at the first failure and by [`close`](Self::close), after the
+/// connection was let go.
 pub struct BodyStream {
     url: SafeUrl,
     status: u16,
     expected: Option<u64>,
     received: u64,
+    tells_its_end: bool,
     decoder: Option<Decoder>,
+    /// What came and is still to be decoded.
+    coded: Bytes,
     meter: StallMeter,
     cancel: CancellationToken,
     live: Option<Live>,
@@ -48,12 +55,15 @@ impl BodyStream {
         coding: Option<Coding>,
         cancel: CancellationToken,
     ) -> Self {
+        let is_chunked = response.headers().contains_key(TRANSFER_ENCODING);
         Self {
             url: SafeUrl::new(response.url()),
             status: response.status().as_u16(),
             expected: response.content_length(),
             received: 0,
+            tells_its_end: response.content_length().is_some() || is_chunked || coding.is_some(),
             decoder: coding.map(Decoder::new),
+            coded: Bytes::new(),
             meter: StallMeter::new(rule),
             cancel,
             live: Some(Live {
@@ -72,6 +82,12 @@ impl BodyStream {
         }
     }
 
+    /// Whether it can be told from a body that was cut: by its length, its last chunk, or the end of
+    /// its coding.
+    pub fn tells_its_end(&self) -> bool {
+        self.tells_its_end
+    }
+
     /// Bytes that came over the network so far.
     pub fn received(&self) -> u64 {
         self.received
@@ -84,13 +100,19 @@ impl BodyStream {
     /// fires the failure says so; ask the token to tell it apart.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
-            let Some(bytes) = self.next_raw().await? else {
-                return self.last().await;
-            };
+            if self.coded.is_empty() {
+                let Some(bytes) = self.next_raw().await? else {
+                    return self.last().await;
+                };
+                self.coded = bytes;
+            }
             let Some(decoder) = self.decoder.as_mut() else {
-                return Ok(Some(bytes));
+                return Ok(Some(std::mem::take(&mut self.coded)));
             };
-            match decoder.push(&bytes) {
+            // Others have their turn between two pieces.
+            tokio::task::consume_budget().await;
+            let piece = self.coded.split_to(self.coded.len().min(Decoder::PIECE));
+            match decoder.push(&piece) {
                 // The decoder holds back what it cannot tell yet.
                 Ok(decoded) if decoded.is_empty() => {}
                 Ok(decoded) => return Ok(Some(decoded)),
@@ -127,8 +149,9 @@ impl BodyStream {
         let status = self.status;
         let started = Instant::now();
         let received = receive(live, &self.meter.rule, &self.cancel, &self.url, status).await;
+        let waited = started.elapsed();
         match received {
-            Ok(Some(bytes)) if self.meter.is_too_slow(started.elapsed(), bytes.len()) => {
+            Ok(Some(bytes)) if self.meter.is_too_slow(waited, bytes.len()) => {
                 let problem = format!("{}: the body comes too slowly", self.url);
                 self.leave(HopVerdict::Strained {
                     status: Some(status),
@@ -138,7 +161,7 @@ impl BodyStream {
             }
             Ok(Some(bytes)) => {
                 self.received += bytes.len() as u64;
-                live.pass.received(bytes.len());
+                live.pass.received(bytes.len(), waited);
                 Ok(Some(bytes))
             }
             Ok(None) => self.end().await,

@@ -1,8 +1,7 @@
-//! The client itself: one connection pool, one name, no memory.
+//! The client itself: one name, no memory, a connection a request.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 
@@ -10,8 +9,7 @@ use super::config::HttpConfig;
 use super::guard::Guard;
 use super::resolve::{GuardedResolver, Lookup, SystemLookup};
 
-/// Sends single requests; [`follow`](super::follow::follow) makes chains of them. Cloning is cheap
-/// and shares the connections.
+/// Sends single requests; [`follow`](super::follow::follow) makes chains of them. Cloning is cheap.
 #[derive(Clone)]
 pub struct HttpClient {
     inner: reqwest::Client,
@@ -35,6 +33,7 @@ impl HttpClient {
     ///
     /// * HTTP/1.1 only: what a host limits is connections, and one HTTP/2 connection is slower than
     ///   one HTTP/1.1 connection for bulk, by the size of its flow-control windows.
+    /// * A connection ends with its answer, so that none is open for which nobody holds a turn.
     /// * No decoding: media must arrive byte for byte, and a decoder hides `Content-Length`.
     /// * No redirects, cookies, `Referer`, retries or proxy of the environment: each of them would
     ///   send requests, or facts about us, that nobody judged.
@@ -56,10 +55,9 @@ impl HttpClient {
             .no_proxy()
             .connect_timeout(config.connect_timeout)
             .tcp_nodelay(true)
-            // Kept for the next episode of the same host. Many servers close idle connections after
-            // 15 s, and a request on a closing connection is a needless failure.
-            .pool_idle_timeout(Duration::from_secs(10))
-            .pool_max_idle_per_host(2)
+            // None is kept: a host that counts connections counts idle ones too, and the next turn at
+            // it is mostly another process's. A handshake is nothing beside an episode.
+            .pool_max_idle_per_host(0)
             .dns_resolver(GuardedResolver {
                 guard: guard.clone(),
                 lookup,

@@ -133,12 +133,15 @@ impl From<UserAgent> for String {
     }
 }
 
-/// Durations as seconds, with fractions; more than none.
+/// Durations as seconds, with fractions; more than none, at most 30 days.
 pub(crate) mod seconds {
     use std::time::Duration;
 
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Longer times are mistakes of unit, and too long for the clock's arithmetic in the end.
+    const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
     pub(crate) fn serialize<S: Serializer>(
         duration: &Duration,
@@ -152,9 +155,9 @@ pub(crate) mod seconds {
     ) -> Result<Duration, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
         match Duration::try_from_secs_f64(seconds) {
-            Ok(duration) if !duration.is_zero() => Ok(duration),
+            Ok(duration) if !duration.is_zero() && duration <= LONGEST => Ok(duration),
             _ => Err(D::Error::custom(format!(
-                "{seconds} is no number of seconds above 0"
+                "{seconds} is no number of seconds above 0 and up to 2592000 (30 days)"
             ))),
         }
     }
@@ -185,6 +188,8 @@ mod tests {
             r#"{"timeout": 3}"#,
             r#"{"connect_timeout_s": 0}"#,
             r#"{"connect_timeout_s": -1}"#,
+            r#"{"connect_timeout_s": 1e18}"#,
+            r#"{"stall": {"window_s": 2592001}}"#,
             r#"{"stall": {"window": 3}}"#,
             r#"{"allowed_addresses": ["10.0.0.0/99"]}"#,
             r#"{"ports": [65536]}"#,

@@ -1,7 +1,8 @@
 //! Bodies that come compressed, though media is asked for as it is.
 //!
 //! A decoder is bounded by what went into it, not only by the size of what comes out: a body of a
-//! megabyte may hold a gigabyte of zeros.
+//! megabyte may hold a gigabyte of zeros. What comes out of one piece is held in memory, so pieces are
+//! small.
 
 use std::io::{self, Write};
 
@@ -71,6 +72,10 @@ enum Inner {
 }
 
 impl Decoder {
+    /// Most bytes to push at once. Deflate unpacks to 1032 times its size at most (RFC 1951), so what
+    /// comes out of one piece is about a megabyte.
+    pub(super) const PIECE: usize = 1024;
+
     pub(super) fn new(coding: Coding) -> Self {
         let output = Output::default();
         let inner = match coding {
@@ -80,8 +85,9 @@ impl Decoder {
         Self { inner, taken: 0 }
     }
 
-    /// What `bytes` unpack to, as far as can be told by now.
+    /// What `bytes`, at most [`PIECE`](Self::PIECE) of them, unpack to, as far as can be told by now.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Bytes, DecodeError> {
+        debug_assert!(bytes.len() <= Self::PIECE, "what comes out has no bound");
         self.taken += bytes.len() as u64;
         let limit = (self.taken * MAX_RATIO).max(FREE);
         self.output().limit = limit;
@@ -177,7 +183,7 @@ mod tests {
         let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
         zlib.write_all(&text).unwrap();
         let zlib = zlib.finish().unwrap();
-        for piece in [1, 7, 4096, usize::MAX] {
+        for piece in [1, 7, 1000, Decoder::PIECE] {
             assert_eq!(decoded(Coding::Gzip, &gzipped(&text), piece).unwrap(), text);
             assert_eq!(decoded(Coding::Deflate, &zlib, piece).unwrap(), text);
         }
@@ -206,7 +212,7 @@ mod tests {
         let mut decoder = Decoder::new(Coding::Gzip);
         let mut kept = 0;
         let given_up = bomb
-            .chunks(4096)
+            .chunks(Decoder::PIECE)
             .find_map(|piece| match decoder.push(piece) {
                 Ok(bytes) => {
                     kept += bytes.len();
@@ -216,6 +222,21 @@ mod tests {
             });
         assert_eq!(given_up, Some(DecodeError::Bomb));
         assert!(kept as u64 <= bomb.len() as u64 * MAX_RATIO + FREE);
+    }
+
+    #[test]
+    fn one_piece_unpacks_to_a_megabyte_or_so() {
+        // The bytes that pack badly earn the zeros behind them their ratio.
+        let noise: Vec<u8> = (0..400_000_u32)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
+        let packed = gzipped(&[noise, vec![0; 32 << 20]].concat());
+        let mut decoder = Decoder::new(Coding::Gzip);
+        let mut most = 0;
+        for piece in packed.chunks(Decoder::PIECE) {
+            most = most.max(decoder.push(piece).unwrap().len());
+        }
+        assert!(most <= 1100 * Decoder::PIECE, "{most}");
     }
 
     #[test]

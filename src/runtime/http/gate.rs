@@ -32,8 +32,8 @@ pub trait HopPass: Debug + Send {
     /// Tells that the answer's headers are in; called at most once, before the body is read.
     async fn answered(&mut self, _status: u16) {}
 
-    /// Tells that bytes of the body came.
-    fn received(&mut self, _bytes: usize) {}
+    /// Tells that bytes of the body came after the host was `waited` for.
+    fn received(&mut self, _bytes: usize, _waited: Duration) {}
 
     /// Gives it back and tells how the host did.
     async fn finish(self: Box<Self>, verdict: HopVerdict);

@@ -21,8 +21,9 @@ const MAX_SHOWN: usize = 300;
 const REDACTED: &str = "REDACTED";
 
 /// Parameter names that carry secrets, in lower case and without `-` and `_`.
-const SECRET_NAMES: [&str; 14] = [
+const SECRET_NAMES: [&str; 17] = [
     "auth",
+    "code",
     "expires",
     "exp",
     "hash",
@@ -30,8 +31,10 @@ const SECRET_NAMES: [&str; 14] = [
     "jwt",
     "key",
     "keypairid",
+    "md5",
     "pass",
     "policy",
+    "pw",
     "pwd",
     "session",
     "sid",
@@ -86,13 +89,18 @@ impl SafeUrl {
     }
 
     fn from_opaque(text: &str) -> Self {
-        let head = text.split(['?', '#']).next().unwrap_or_default();
-        let shown = match (head.split_once("://"), head.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, tail))) => format!("{scheme}://{tail}"),
-            (None, Some((_, tail))) => tail.to_owned(),
-            (_, None) => head.to_owned(),
+        let is_plain = |scheme: &&str| !scheme.contains(['@', '?', '#']);
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        // First of all: a password may have any of the other signs in it.
+        let (scheme, rest) = match text.rsplit_once('@') {
+            Some((_, tail)) => (scheme.filter(is_plain), tail),
+            None => (None, text),
         };
-        Self(escape(&shown))
+        let head = rest.split(['?', '#']).next().unwrap_or_default();
+        Self(match scheme {
+            Some(scheme) => escape(&format!("{scheme}://{head}")),
+            None => escape(head),
+        })
     }
 
     /// Whether `url` carries a signature, a token or another secret in its query: what it names can be
@@ -109,8 +117,13 @@ impl SafeUrl {
 }
 
 fn redact_query(query: &str) -> String {
-    let parameters: Vec<_> = query.split('&').map(redact_parameter).collect();
-    parameters.join("&")
+    // Some programs still part parameters by semicolons.
+    let parts = query.split_inclusive(['&', ';']).map(|part| {
+        let end = part.trim_end_matches(['&', ';']).len();
+        let (parameter, separator) = part.split_at(end);
+        redact_parameter(parameter) + separator
+    });
+    parts.collect()
 }
 
 fn redact_parameter(parameter: &str) -> String {
@@ -201,6 +214,10 @@ mod tests {
              &Key-Pair-Id=REDACTED&Expires=REDACTED&auth_token=REDACTED&%74oken=REDACTED\
              &sig=REDACTED&api-key=REDACTED&h=1"
         );
+        assert_eq!(
+            shown("https://a.example/e.mp3?md5=m;pw=p;h=1&code=c;"),
+            "https://a.example/e.mp3?md5=REDACTED;pw=REDACTED;h=1&code=REDACTED;"
+        );
         let bare = shown("https://a.example/?0123456789abcdef0123");
         assert_eq!(bare, "https://a.example/?REDACTED");
     }
@@ -227,6 +244,11 @@ mod tests {
             "ht tp://a.example/x"
         );
         assert_eq!(shown("me:p w@a.example"), "a.example");
+        assert_eq!(
+            shown("ht tp://me:p?w#1@a.example/x?token=t"),
+            "ht tp://a.example/x"
+        );
+        assert_eq!(shown("me:p?w@ht tp://a.example"), "ht%20tp://a.example");
     }
 
     #[test]

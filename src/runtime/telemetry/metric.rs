@@ -14,7 +14,8 @@ pub const DOWNLOAD_SUCCESS_RATE: &str = "DownloadSuccessRate";
 /// 1 for each episode that ended in a publisher-side failure (a dead link, a refusal, a bot wall, a
 /// page in place of audio), by `feed_slug`; those are not in [`DOWNLOAD_SUCCESS_RATE`].
 pub const PUBLISHER_FAILURES: &str = "PublisherFailures";
-/// 1 for each answer 429, 0 for each other answer, by `hostname`.
+/// 1 for each answer 429, 0 for each other answer, by `hostname`: the name that a host's requests are
+/// counted under, a configured group's or the registrable domain.
 pub const PER_HOST_429: &str = "PerHost429";
 /// Gigabytes (10^9) received, by `phase`.
 pub const GB_TRANSFERRED: &str = "GBTransferred";

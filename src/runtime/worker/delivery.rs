@@ -100,6 +100,7 @@ impl<S: Stage> Worker<S> {
             cancel,
             lease: leases,
             failures: lease.failures,
+            is_last_delivery: delivery.deliveries >= self.config.max_deliveries,
         };
         let started = Instant::now();
         let outcome = self.stage.process(job, &context).await;

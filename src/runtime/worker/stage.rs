@@ -41,6 +41,8 @@ pub struct WorkContext {
     pub lease: Arc<dyn LeaseCheck>,
     /// How often this job failed before.
     pub failures: u32,
+    /// It was delivered as often as may be: a failure that would only put it off ends it.
+    pub is_last_delivery: bool,
 }
 
 /// Whether the job is still this worker's.

@@ -76,10 +76,11 @@ fn plain(line: &str) -> String {
         text.push_str(before);
         match tag.split_once('>') {
             Some((_, after)) => rest = after,
-            // No tag after all.
+            // No tag after all, and none behind it.
             None => {
                 text.push('<');
                 rest = tag;
+                break;
             }
         }
     }

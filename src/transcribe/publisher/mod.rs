@@ -1,7 +1,8 @@
 //! The publisher's own transcript in place of one by the model.
 //!
-//! People wrote or corrected it, and it costs nothing. It is used where it has times, reaches to the
-//! end of the audio, and is what was fetched; otherwise the model listens. What it does not have
+//! People wrote or corrected it, and it costs nothing. It is used where it has times, reaches at least
+//! half way through the audio (the end may be music, or advertisements) and not far beyond it, and is
+//! what was fetched; otherwise the model listens. What it does not have
 //! (probabilities, tokens) is left unknown, and the model's name in every file says whose words these
 //! are.
 
@@ -24,6 +25,12 @@ const LIMIT: usize = 64 << 20;
 /// A transcript that ends before this share of the audio is an excerpt.
 const LEAST_SHARE: f64 = 0.5;
 
+/// A transcript that ends after this many times the audio and [`MOST_OVER_S`] more is of something else.
+const MOST_SHARE: f64 = 1.5;
+
+/// Seconds that make no difference: short audio is off by a jingle.
+const MOST_OVER_S: f64 = 60.0;
+
 /// A publisher's transcript as ours.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reused {
@@ -44,9 +51,9 @@ pub enum Unusable {
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Unreadable(String),
-    /// It ends long before the audio does.
+    /// It ends long before the audio does, or long after.
     #[error("it ends after {end} of {duration} seconds")]
-    Excerpt {
+    OtherLength {
         /// Its last second.
         end: u64,
         /// The audio's.
@@ -138,12 +145,12 @@ fn convert(
         TranscriptFormat::Html | TranscriptFormat::Txt => return Err(Unusable::NoTimes),
     };
     let end = cues.iter().map(|cue| cue.end).fold(0.0, f64::max);
-    let duration = duration.unwrap_or(end).max(end);
+    let duration = duration.unwrap_or(end);
     if cues.is_empty() {
         return Err(Unusable::NoTimes);
     }
-    if end < duration * LEAST_SHARE {
-        return Err(Unusable::Excerpt {
+    if end < duration * LEAST_SHARE || end > duration * MOST_SHARE + MOST_OVER_S {
+        return Err(Unusable::OtherLength {
             end: end as u64,
             duration: duration as u64,
         });

@@ -57,11 +57,15 @@ fn what_is_no_whole_transcript_is_left_to_the_model() {
     assert_eq!(converted(T::Txt, "Hello", 5.0), Err(Unusable::NoTimes));
     assert_eq!(converted(T::Vtt, "WEBVTT\n\n", 5.0), Err(Unusable::NoTimes));
     let excerpt = converted(T::Srt, SRT, 600.0);
-    let expected = Unusable::Excerpt {
+    let expected = Unusable::OtherLength {
         end: 59,
         duration: 600,
     };
     assert_eq!(excerpt, Err(expected));
+    // An hour of words for a minute and a half of audio: another file's, or another unit's.
+    let long = converted(T::Vtt, VTT, 90.0);
+    assert!(matches!(long, Err(Unusable::OtherLength { end: 3606, .. })));
+    assert_eq!(converted(T::Srt, SRT, 50.0).unwrap().duration, 50.0);
     let broken = converted(T::Json, r#"{"segments": [{"body": 1}]}"#, 5.0);
     assert!(matches!(broken, Err(Unusable::Unreadable(_))));
 }
@@ -73,6 +77,14 @@ fn languages_are_primary_subtags() {
     for none in [None, Some(""), Some("english"), Some("1")] {
         assert_eq!(primary_subtag(none), None);
     }
+}
+
+#[test]
+fn brackets_that_close_nowhere_are_text_and_cost_no_time() {
+    let brackets = "<".repeat(1 << 20);
+    let vtt = format!("WEBVTT\n\n00:01.000 --> 00:02.000\n<b>a</b>{brackets}\n");
+    let vtt = converted(TranscriptFormat::Vtt, &vtt, 2.0).unwrap();
+    assert_eq!(vtt.text, format!(" a{brackets}"));
 }
 
 fn meta(text: &str) -> EpisodeMeta {

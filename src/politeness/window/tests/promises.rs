@@ -50,6 +50,26 @@ proptest::proptest! {
 }
 
 #[test]
+fn after_the_clock_was_set_back_nothing_that_happened_later_counts() {
+    let mut bench = Bench::with_cap(8);
+    bench.end(Signal::BrokenOff, 0);
+    bench.end(THROTTLED, 0);
+    bench.now -= Duration::from_secs(3600);
+    assert_eq!(bench.rest(), Duration::ZERO, "15 s never become an hour");
+    let before = bench.width();
+    bench.throttle();
+    assert!(bench.width() < before, "{} of {before}", bench.width());
+    bench.serve(1);
+    let before = bench.width();
+    bench.end(Signal::BrokenOff, 0);
+    assert!(
+        bench.width() < before.max(2),
+        "{} of {before}",
+        bench.width()
+    );
+}
+
+#[test]
 fn state_survives_being_written_down_and_nonsense_does_no_harm() {
     let mut bench = Bench::with_cap(5);
     bench.end(pace(100, 5), 0);
@@ -65,14 +85,18 @@ fn state_survives_being_written_down_and_nonsense_does_no_harm() {
     let nonsense = format!(
         r#"{{"width": {{"slots": 4294967295, "cap": 0, "probe_after": 0, "probed_at": {far}}},
             "rest": {{"not_before": {far}, "fails": 4294967295, "last_event": {far}}},
-            "spacing": {{"next_start": {far}, "gap_s": 4294967295}},
-            "breaker": {{"open_until": {far}, "openings": 4294967295}},
+            "spacing": {{"next_start": {far}, "gap_s": 4294967295, "last_429": {far}}},
+            "breaker": {{"open_until": {far}, "openings": 4294967295, "last_block": {far}}},
             "speed": {{"body": {{"now": -1e308, "usual": 1e308}}}},
             "role": {{"redirects_in_a_row": 4294967295}}}}"#
     );
     bench.state = serde_json::from_str(&nonsense).unwrap();
     assert_eq!(bench.rest(), Duration::ZERO);
     assert_eq!(bench.width(), 1, "half open");
+    let nonsense = bench.state.clone();
+    bench.end(THROTTLED, 0);
+    assert!(bench.rest() >= Duration::from_secs(15), "a refusal counts");
+    bench.state = nonsense;
     for signal in [
         THROTTLED,
         pace(u64::MAX, 0),
