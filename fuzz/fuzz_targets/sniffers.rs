@@ -24,7 +24,9 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(seconds) = whole.duration_s {
         assert!(seconds.is_finite() && seconds >= 0.0);
     }
-    if matches!(container, AudioContainer::Mp3 | AudioContainer::Aac) {
+    // A tag in front is judged by the first piece, which in the program is the sniffing window.
+    let is_framed = matches!(container, AudioContainer::Mp3 | AudioContainer::Aac);
+    if is_framed && !rest.starts_with(b"ID3") {
         assert_eq!(whole, probe(container, rest, 1));
     }
 });

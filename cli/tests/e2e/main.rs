@@ -13,6 +13,7 @@ mod forty_workers;
 mod kill;
 mod limited_host;
 mod pipeline;
+mod publisher;
 mod rude_server;
 mod speech;
 mod web;

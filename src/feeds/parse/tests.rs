@@ -33,6 +33,13 @@ fn rss(items: &str) -> String {
     )
 }
 
+const ITEM: &str =
+    r#"<item><title>T</title><guid>1</guid><enclosure url="https://e.com/1.mp3"/></item>"#;
+
+fn item(guid: &str, url: &str) -> String {
+    format!(r#"<item><guid>{guid}</guid><enclosure url="{url}"/></item>"#)
+}
+
 fn guids(feed: &ParsedFeed) -> Vec<&str> {
     feed.episodes
         .iter()
@@ -259,4 +266,5 @@ fn json_is_read_whatever_kind_its_fields_have() {
 }
 
 mod cases;
+mod items;
 mod oracle;
