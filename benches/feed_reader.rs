@@ -1,4 +1,4 @@
-//! How fast feeds are read: `cargo bench --no-default-features --bench feed_reader`.
+//! How fast feeds are read: `cargo bench --workspace --no-default-features --bench feed_reader`.
 //!
 //! The whole of [`parse_feed`], bytes to episodes, on podcast RSS of the usual make (about 3.4 KB an
 //! item, most of it show notes in CDATA) and, for the number of items, on items without notes.

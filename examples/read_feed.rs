@@ -1,4 +1,4 @@
-//! Reads feeds from files and tells how fast: `cargo run --release --no-default-features --example read_feed -- FILE...`
+//! Reads feeds from files and tells how fast: `cargo run --release --workspace --no-default-features --example read_feed -- FILE...`
 
 use std::time::Instant;
 
