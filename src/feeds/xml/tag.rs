@@ -73,7 +73,7 @@ fn quoted(text: &str, quote: char) -> (&str, &str) {
     }
 }
 
-/// The value of a raw attribute, trimmed.
+/// The value of a raw attribute, trimmed, and how many `&` in it begin no known reference.
 pub(super) fn value(raw: &str) -> (Cow<'_, str>, usize) {
     match entity::decode(raw.trim()) {
         (Cow::Borrowed(text), bad) => (Cow::Borrowed(text), bad),

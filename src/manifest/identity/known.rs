@@ -166,12 +166,15 @@ impl KnownEpisode {
         is_same_time || (is_same_title && is_same_size)
     }
 
-    /// Remembers what the feed says now.
-    fn update(&mut self, episode: &Episode) {
-        let guid = &episode.id.guid;
+    /// Remembers that it is found under the item's guid too.
+    fn is_called(&mut self, guid: &Guid) {
         if guid != &self.guid {
             remember(&mut self.aliases, guid.clone());
         }
+    }
+
+    /// Remembers what the feed says of it now.
+    fn update(&mut self, episode: &Episode) {
         remember(&mut self.files, file_of(episode));
         self.title = folded(&episode.title);
         self.published = episode.published.or(self.published);
@@ -260,31 +263,36 @@ impl<'a> Matching<'a> {
             self.add(guid.clone(), episode);
             return Some(guid.clone());
         }
-        self.known[at].update(episode);
-        Some(self.known[at].guid.clone())
+        Some(self.found(at, episode))
+    }
+
+    /// The item is the known episode, under whatever guid it comes now.
+    fn found(&mut self, at: usize, episode: &Episode) -> Guid {
+        let known = &mut self.known[at];
+        known.is_called(&episode.id.guid);
+        known.update(episode);
+        known.guid.clone()
     }
 
     /// Where the guid is used again: the revision that has this file, or a new one.
     fn revision(&mut self, at: usize, episode: &Episode) -> Option<Guid> {
-        let file = file_of(episode);
-        let guid = episode.id.guid.revised(&file);
-        if let Some(known) = self.by_guid.get(&guid).copied() {
-            self.matched.insert(known);
-            self.known[known].update(&Episode {
-                id: crate::domain::EpisodeId {
-                    feed_slug: episode.id.feed_slug.clone(),
-                    guid: guid.clone(),
-                },
-                ..episode.clone()
-            });
-            return Some(guid);
+        let guid = episode.id.guid.revised(&file_of(episode));
+        match self.by_guid.get(&guid).copied() {
+            // The mark of its own file: another name of the same episode, from a look in which a
+            // second item had its guid.
+            Some(known) if known == at => None,
+            Some(known) => {
+                self.matched.insert(known);
+                self.known[known].update(episode);
+                Some(self.known[known].guid.clone())
+            }
+            None if self.known[at].is_another(episode) => {
+                self.revisions += 1;
+                self.add(guid.clone(), episode);
+                Some(guid)
+            }
+            None => None,
         }
-        if !self.known[at].is_another(episode) {
-            return None;
-        }
-        self.revisions += 1;
-        self.add(guid.clone(), episode);
-        Some(guid)
     }
 
     /// The stored guid of an item whose guid is unknown.
@@ -297,8 +305,7 @@ impl<'a> Matching<'a> {
         };
         self.aliases += 1;
         self.matched.insert(at);
-        self.known[at].update(episode);
-        self.known[at].guid.clone()
+        self.found(at, episode)
     }
 
     fn by_file(&self, episode: &Episode) -> Option<usize> {

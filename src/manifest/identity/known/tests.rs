@@ -139,7 +139,7 @@ fn case_039_items_that_share_a_guid_keep_theirs_when_one_gets_another_date() {
     let mark = |file: &str| Guid::try_new("G").unwrap().revised(&file_key(file));
     // The reader gives the guid to the older of the two, and the newer gets a mark.
     let first = vec![episode(mark(b).as_str(), b, 2), episode("G", a, 1)];
-    let settled = known.settle(first);
+    let settled = known.settle(first.clone());
     // Another date for the first turns them round.
     let mut redated = episode(mark(a).as_str(), a, 1);
     redated.published = redated.published.map(|date| date + TimeDelta::days(2));
@@ -155,6 +155,10 @@ fn case_039_items_that_share_a_guid_keep_theirs_when_one_gets_another_date() {
     };
     assert_eq!(of(&settled, a), of(&turned, a));
     assert_eq!(of(&settled, b), of(&turned, b));
+    // And back again.
+    let back = known.settle(first);
+    assert_eq!(of(&settled, a), of(&back, a));
+    assert_eq!(of(&settled, b), of(&back, b));
 }
 
 #[test]
