@@ -19,6 +19,8 @@ pub(super) struct Passing {
     crc: crc_fast::Digest,
     probe: Probe,
     bytes: u64,
+    /// Bytes since the last sample.
+    unsampled: usize,
     compared: u64,
     repeated: u64,
 }
@@ -48,6 +50,8 @@ impl Passing {
             crc: crc_fast::Digest::new(Crc64Nvme),
             probe: Probe::new(container),
             bytes: 0,
+            // A short file is sampled too.
+            unsampled: SAMPLE_EVERY,
             compared: 0,
             repeated: 0,
         }
@@ -58,6 +62,11 @@ impl Passing {
         self.crc.update(block);
         self.probe.push(block);
         self.bytes += block.len() as u64;
+        self.unsampled += block.len();
+        if self.unsampled < SAMPLE_EVERY {
+            return;
+        }
+        self.unsampled = 0;
         // Samples: looking at every byte would cost as much as hashing them.
         for part in block.chunks(SAMPLE_EVERY) {
             let sample = &part[part.len().saturating_sub(SAMPLE)..];

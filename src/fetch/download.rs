@@ -32,11 +32,6 @@ use crate::runtime::worker::LeaseCheck;
 /// Any audio, then anything: some servers answer 406 to a narrower wish, and the bytes decide anyway.
 const ACCEPT: &str = "audio/*, */*;q=0.9";
 
-/// Bytes hashed and written at once. SHA-256 and the CRC take about 0.2 ms for them, short enough to stay on the
-/// async runtime, and a store that hands each write to another thread does so a few hundred times an
-/// episode instead of thousands.
-const BLOCK: usize = 256 * 1024;
-
 /// Where the audio goes, once it is known what it is.
 #[async_trait]
 pub trait AudioSink: Debug + Send + Sync {
@@ -186,7 +181,7 @@ impl Downloader<'_> {
         progress: &mut Progress<'_>,
     ) -> Result<Download, DownloadError> {
         transfer.check_headers()?;
-        let head = transfer.block(sniff::WINDOW, progress).await?;
+        let head = transfer.head(sniff::WINDOW, progress).await?;
         if head.is_empty() {
             return Err(transfer
                 .failure(FailureClass::Empty, "the body is empty")
@@ -240,7 +235,8 @@ fn unescaped(url: &Url, failure: &Failure) -> Option<Url> {
     Url::parse(&plain).ok()
 }
 
-/// Hashes and writes block by block until the file's end.
+/// Hashes and writes until the file's end. The bytes are not copied: at the rates that a network can
+/// have, each copy costs as much as a checksum.
 async fn copy(
     transfer: &mut Transfer<'_>,
     head: Bytes,
@@ -249,11 +245,11 @@ async fn copy(
     progress: &mut Progress<'_>,
 ) -> Result<Content, DownloadError> {
     let mut passing = Passing::new(container);
-    let mut block = head;
-    while !block.is_empty() {
-        passing.push(&block);
-        writer.write(block).await?;
-        block = transfer.block(BLOCK, progress).await?;
+    let mut next = Some(head);
+    while let Some(bytes) = next {
+        passing.push(&bytes);
+        writer.write(bytes).await?;
+        next = transfer.next(progress).await?;
     }
     let content = passing.finish();
     // A tag that fills the window is taken on trust; here is the whole file.

@@ -101,15 +101,29 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// At least `wanted` bytes, fewer only at the file's end; none after it. More by at most what the
-    /// connection's buffer held.
-    pub(super) async fn block(
+    /// The file's first bytes in one piece: at least `wanted`, fewer only where the file has fewer. More
+    /// by at most what the connection's buffer held.
+    pub(super) async fn head(
         &mut self,
         wanted: usize,
         progress: &mut Progress<'_>,
     ) -> Result<Bytes, Failure> {
-        let mut block = BytesMut::new();
-        while block.len() < wanted && !self.is_over {
+        let mut head = BytesMut::with_capacity(wanted);
+        while head.len() < wanted {
+            match self.next(progress).await? {
+                Some(bytes) => head.extend_from_slice(&bytes),
+                None => break,
+            }
+        }
+        Ok(head.freeze())
+    }
+
+    /// The next bytes as they come, never none, or `None` at the file's end and ever after.
+    pub(super) async fn next(
+        &mut self,
+        progress: &mut Progress<'_>,
+    ) -> Result<Option<Bytes>, Failure> {
+        while !self.is_over {
             if Instant::now() >= self.deadline {
                 return Err(self.too_long());
             }
@@ -136,10 +150,11 @@ impl<'a> Transfer<'a> {
                 let problem = "more bytes came than its Content-Range says";
                 return Err(self.failure(FailureClass::Protocol, problem));
             }
-            block.reserve(wanted.saturating_sub(block.len()).max(bytes.len()));
-            block.extend_from_slice(&bytes);
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
+            }
         }
-        Ok(block.freeze())
+        Ok(None)
     }
 
     /// What is wrong with a body that ended, where it is shorter than the file. A part whose own length

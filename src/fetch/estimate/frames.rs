@@ -31,8 +31,15 @@ impl FrameCount {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         let skipped = usize::try_from(self.skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
         self.skip -= skipped as u64;
+        let bytes = &bytes[skipped..];
+        if self.rest.is_empty() {
+            // The usual case, for which nothing is copied.
+            let decided = self.walk(bytes, false);
+            self.rest.extend_from_slice(&bytes[decided..]);
+            return;
+        }
         let mut rest = std::mem::take(&mut self.rest);
-        rest.extend_from_slice(&bytes[skipped..]);
+        rest.extend_from_slice(bytes);
         let decided = self.walk(&rest, false);
         rest.drain(..decided);
         self.rest = rest;
