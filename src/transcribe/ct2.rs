@@ -14,13 +14,16 @@ use ct2rs::sys::{
 
 use super::ct2_config::{ComputeType, Ct2Config, Device};
 use super::engine::{
-    DecodeOptions, Decoded, EngineError, EngineInfo, LanguageScore, MelWindow, SpeechEngine,
-    WindowRequest,
+    AlignRequest, Alignment, DecodeOptions, Decoded, EngineError, EngineInfo, LanguageScore,
+    MelWindow, SpeechEngine, WindowRequest,
 };
 use super::hub;
 use super::model::ModelFiles;
 use super::model_file;
 use super::tokenizer::language_code;
+
+/// Encoder positions over which attention is smoothed before it is followed (openai's width).
+const MEDIAN_FILTER: i64 = 7;
 
 /// A Whisper model in CTranslate2.
 pub struct Ct2Engine {
@@ -182,6 +185,52 @@ impl SpeechEngine for Ct2Engine {
         }
         results.into_iter().map(best).collect()
     }
+
+    fn align(
+        &mut self,
+        start: &[u32],
+        requests: &[AlignRequest],
+    ) -> Result<Vec<Alignment>, EngineError> {
+        // CTranslate2 fails on windows without text or audio, and has nothing to say of them.
+        let can = |request: &AlignRequest| !request.text.is_empty() && request.window.frames >= 2;
+        if !requests.iter().any(can) {
+            return Ok(vec![Alignment::default(); requests.len()]);
+        }
+        self.encode(requests.iter().map(|r| Arc::clone(&r.window)).collect())?;
+        let start: Vec<usize> = start.iter().map(|&token| token as usize).collect();
+        let text = requests.iter().map(|request| {
+            let tokens = request.text.iter().map(|&token| token as usize);
+            tokens.collect::<Vec<_>>()
+        });
+        let frames: Vec<usize> = requests.iter().map(|r| r.window.frames.max(2)).collect();
+        let aligned = self
+            .whisper
+            .align(
+                self.encoder_output()?,
+                &start,
+                &text.collect::<Vec<_>>(),
+                &frames,
+                MEDIAN_FILTER,
+            )
+            .map_err(failed)?;
+        if aligned.len() != requests.len() {
+            let (asked, given) = (requests.len(), aligned.len());
+            let problem = format!("it aligned {given} of {asked} windows");
+            return Err(EngineError::Failed(problem));
+        }
+        let alignments = std::iter::zip(aligned, requests).map(|(aligned, request)| {
+            if !can(request) {
+                return Alignment::default();
+            }
+            let steps = aligned.alignments.iter();
+            let step = |value: i64| u32::try_from(value).unwrap_or(0);
+            Alignment {
+                path: steps.map(|a| (step(a.token_x), step(a.frame_x))).collect(),
+                probabilities: aligned.text_token_probs,
+            }
+        });
+        Ok(alignments.collect())
+    }
 }
 
 /// The first of a result's hypotheses.
@@ -204,6 +253,8 @@ fn best(result: WhisperGenerationResult) -> Result<Decoded, EngineError> {
 fn ct2_options(options: &DecodeOptions) -> WhisperOptions {
     let common = WhisperOptions {
         length_penalty: options.length_penalty,
+        repetition_penalty: options.repetition_penalty,
+        no_repeat_ngram_size: options.no_repeat_ngram_size,
         max_length: options.max_length,
         return_scores: true,
         return_no_speech_prob: true,

@@ -27,6 +27,17 @@ pub trait SpeechEngine: Debug + Send + 'static {
         requests: &[WindowRequest],
         options: &DecodeOptions,
     ) -> Result<Vec<Decoded>, EngineError>;
+
+    /// Finds where in its window each text token was said; one answer a request, in order.
+    ///
+    /// `start` is the prompt that every window of the call was decoded after, without previous text
+    /// and without `<|notimestamps|>`: `<|startoftranscript|>`, language, task. So one call is one
+    /// language.
+    fn align(
+        &mut self,
+        start: &[u32],
+        requests: &[AlignRequest],
+    ) -> Result<Vec<Alignment>, EngineError>;
 }
 
 /// What a model is.
@@ -71,6 +82,26 @@ pub struct WindowRequest {
     pub prompt: Vec<u32>,
 }
 
+/// One window whose text is to be found in time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlignRequest {
+    /// What was heard.
+    pub window: Arc<MelWindow>,
+    /// What it was decoded to: text alone, without timestamps and end-of-text.
+    pub text: Vec<u32>,
+}
+
+/// Where the tokens of one window were said.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Alignment {
+    /// The path of dynamic time warping: pairs of an index into the text tokens (its length stands
+    /// for the end-of-text) and an encoder position of 0.02 s, both never decreasing. Empty where there
+    /// is no text or no audio.
+    pub path: Vec<(u32, u32)>,
+    /// Probability of each text token.
+    pub probabilities: Vec<f32>,
+}
+
 /// How to decode.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecodeOptions {
@@ -84,6 +115,10 @@ pub struct DecodeOptions {
     pub temperature: f32,
     /// Samples drawn where the temperature is above 0.
     pub best_of: usize,
+    /// Above 1, tokens that were given already are made less likely.
+    pub repetition_penalty: f32,
+    /// No sequence of so many tokens is given twice; 0 for no such rule.
+    pub no_repeat_ngram_size: usize,
     /// Prompt and answer together, in tokens.
     pub max_length: usize,
     /// Whether an answer may begin with a blank or end at once.
@@ -103,6 +138,8 @@ impl Default for DecodeOptions {
             length_penalty: 1.0,
             temperature: 0.0,
             best_of: 5,
+            repetition_penalty: 1.0,
+            no_repeat_ngram_size: 0,
             max_length: 448,
             suppress_blank: true,
             suppress_tokens: vec![-1],

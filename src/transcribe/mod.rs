@@ -30,3 +30,4 @@ pub mod speech;
 pub mod stage;
 pub mod thread;
 pub mod tokenizer;
+pub mod transcriber;

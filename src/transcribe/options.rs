@@ -4,10 +4,24 @@ use serde::Serialize;
 
 use super::tokenizer::Task;
 
+/// How an audio's windows are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Speech is packed into windows of 30 s that know nothing of each other.
+    Batched,
+    /// Each window begins where the last sentence of the one before ended: openai's way.
+    Sequential,
+}
+
 /// Options of a transcription; the defaults are openai's, except that windows do not see the
 /// text before them and the temperature stays at 0.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TranscribeOptions {
+    /// Whether windows follow one another or are decoded many at a time.
+    pub mode: Mode,
+    /// Windows decoded at a time in [`Mode::Batched`].
+    pub batch_size: usize,
     /// Code of the language spoken; `None` hears it from the first window.
     pub language: Option<String>,
     /// Transcribe or translate.
@@ -29,6 +43,25 @@ pub struct TranscribeOptions {
     pub prompt_reset_on_temperature: f32,
     /// Text that the first window sees before it.
     pub initial_prompt: Option<String>,
+    /// Words to expect, seen before every window; not beside a [`prefix`](Self::prefix).
+    pub hotwords: Option<String>,
+    /// Text that the first window's answer begins with.
+    pub prefix: Option<String>,
+    /// Above 1, tokens that were given already are made less likely.
+    pub repetition_penalty: f32,
+    /// No sequence of so many tokens is given twice in a window; 0 for no such rule.
+    pub no_repeat_ngram_size: usize,
+    /// Whether an answer may not begin with a blank or end at once.
+    pub suppress_blank: bool,
+    /// Whether each word gets its time and probability. [`Mode::Batched`] always gives them.
+    pub word_timestamps: bool,
+    /// Punctuation that belongs to the word behind it.
+    pub prepend_punctuations: String,
+    /// Punctuation that belongs to the word before it.
+    pub append_punctuations: String,
+    /// Silence around words that are likely invented is skipped where it is longer than this, in
+    /// seconds. Needs word times.
+    pub hallucination_silence_threshold: Option<f64>,
     /// Above this probability of no speech a window may be silent.
     pub no_speech_threshold: Option<f64>,
     /// Below this mean log-probability an answer is doubted.
@@ -44,6 +77,8 @@ pub struct TranscribeOptions {
 impl Default for TranscribeOptions {
     fn default() -> Self {
         Self {
+            mode: Mode::Sequential,
+            batch_size: 16,
             language: None,
             task: Task::Transcribe,
             beam_size: 5,
@@ -54,6 +89,15 @@ impl Default for TranscribeOptions {
             condition_on_previous_text: false,
             prompt_reset_on_temperature: 0.5,
             initial_prompt: None,
+            hotwords: None,
+            prefix: None,
+            repetition_penalty: 1.0,
+            no_repeat_ngram_size: 0,
+            suppress_blank: true,
+            word_timestamps: false,
+            prepend_punctuations: "\"'“¿([{-".to_owned(),
+            append_punctuations: "\"'.。,，!！?？:：”)]}、".to_owned(),
+            hallucination_silence_threshold: None,
             no_speech_threshold: Some(0.6),
             log_prob_threshold: Some(-1.0),
             compression_ratio_threshold: Some(2.4),

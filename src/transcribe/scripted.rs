@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::engine::{
-    DecodeOptions, Decoded, EngineError, EngineInfo, LanguageScore, MelWindow, SpeechEngine,
-    WindowRequest,
+    AlignRequest, Alignment, DecodeOptions, Decoded, EngineError, EngineInfo, LanguageScore,
+    MelWindow, SpeechEngine, WindowRequest,
 };
 
 type Answer = dyn FnMut(&ScriptedCall) -> Result<Decoded, EngineError> + Send;
@@ -160,6 +160,30 @@ impl SpeechEngine for ScriptedEngine {
             answers.push((self.answer)(&call)?);
         }
         Ok(answers)
+    }
+
+    /// Each token takes an equal part of the window's audio.
+    fn align(
+        &mut self,
+        _: &[u32],
+        requests: &[AlignRequest],
+    ) -> Result<Vec<Alignment>, EngineError> {
+        std::thread::sleep(self.delay);
+        let alignments = requests.iter().map(|request| {
+            let tokens = request.text.len();
+            let positions = request.window.frames / 2;
+            let path = (0..=tokens)
+                .map(|token| (token as u32, (token * positions / tokens.max(1)) as u32));
+            Alignment {
+                path: if tokens == 0 {
+                    Vec::new()
+                } else {
+                    path.collect()
+                },
+                probabilities: vec![0.9; tokens],
+            }
+        });
+        Ok(alignments.collect())
     }
 }
 

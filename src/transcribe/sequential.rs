@@ -44,8 +44,8 @@ impl WindowSource for FeatureStream {
 
 /// Watches a transcription, and may end it.
 pub trait Watch {
-    /// The first `seconds` of the audio are done.
-    fn progress(&mut self, seconds: f64);
+    /// `seconds` of the audio's `total` are done.
+    fn progress(&mut self, seconds: f64, total: f64);
 
     /// Whether to stop before the next window.
     fn is_cancelled(&self) -> bool;
@@ -53,7 +53,7 @@ pub trait Watch {
 
 /// Lets a transcription run to its end unseen.
 impl Watch for () {
-    fn progress(&mut self, _: f64) {}
+    fn progress(&mut self, _: f64, _: f64) {}
 
     fn is_cancelled(&self) -> bool {
         false
@@ -224,7 +224,8 @@ impl Pass<'_> {
                 frames: (content - seek).min(MelWindow::FRAMES as u64),
             };
             seek += self.window(engine, &request, span)?;
-            watch.progress(seek.min(content) as f64 * FRAME_SECONDS);
+            let seconds = |frames: u64| frames as f64 * FRAME_SECONDS;
+            watch.progress(seconds(seek.min(content)), seconds(content));
         }
         Ok(())
     }

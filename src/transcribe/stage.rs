@@ -13,22 +13,13 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::decode::DecodeError;
-use super::engine::{EngineInfo, MelWindow};
-use super::features::{FeatureError, FeatureStream, scan};
 use super::formats::{FinishedTranscript, OutputFormat};
-use super::kpis::{Kpis, Measured, TimedStage, Timings};
-use super::options::TranscribeOptions;
+use super::kpis::{Kpis, Measured, Timings};
 use super::publisher::reuse;
-use super::sequential::{
-    TranscribeError, Transcription, Watch, WindowCounts, WindowSource, transcribe,
-};
+use super::sequential::{Watch, WindowCounts};
 use super::source::{BlobSource, MediaBytes};
-use super::thread::EngineHandle;
-use super::tokenizer::Tokenizer;
-use crate::domain::{
-    EpisodeId, Failure, FailureClass, StageKey, StageName, TranscribeJob, Transcript,
-};
+use super::transcriber::{HearError, Heard, Transcriber};
+use crate::domain::{EpisodeId, Failure, FailureClass, StageKey, StageName, TranscribeJob};
 use crate::raw::{EpisodeMeta, RawError, RawStore};
 use crate::runtime::clock::Clock;
 use crate::runtime::telemetry::metric::{AUDIO_SECONDS, TRANSCRIBE_SPEED};
@@ -43,12 +34,8 @@ pub struct TranscribeStage {
     pub raw: RawStore,
     /// Where transcripts go.
     pub stage: StageStore,
-    /// The model.
-    pub engine: EngineHandle,
-    /// Its vocabulary.
-    pub tokenizer: Arc<Tokenizer>,
-    /// How to decode.
-    pub options: TranscribeOptions,
+    /// Who hears it.
+    pub transcriber: Transcriber,
     /// Whether a publisher's own transcript takes the place of the model's.
     pub reuse_transcripts: bool,
     /// Who watches.
@@ -57,17 +44,6 @@ pub struct TranscribeStage {
     pub metrics: Arc<dyn Metrics>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-}
-
-/// What hearing an episode gave.
-struct Heard {
-    transcript: Transcript,
-    /// Who heard it, and how.
-    made_by: EngineInfo,
-    options: serde_json::Value,
-    windows: WindowCounts,
-    timings: Timings,
-    damage: Option<String>,
 }
 
 #[async_trait]
@@ -117,6 +93,15 @@ impl From<StageError> for Stop {
     }
 }
 
+impl From<HearError> for Stop {
+    fn from(error: HearError) -> Self {
+        match error {
+            HearError::Cancelled => Self::Interrupted,
+            HearError::Failed(failure) => Self::Failed(failure),
+        }
+    }
+}
+
 impl TranscribeStage {
     async fn work(&self, episode: &EpisodeId, context: &WorkContext) -> Result<StageOutcome, Stop> {
         let transcript_key = StageKey::Transcript(episode).to_string();
@@ -159,7 +144,7 @@ impl TranscribeStage {
             return None;
         }
         let started = Instant::now();
-        let language = self.options.language.as_deref();
+        let language = self.transcriber.options.language.as_deref();
         let reused = reuse(&self.raw, meta, language).await?;
         let mut timings = Timings::default();
         timings.total = started.elapsed();
@@ -178,9 +163,7 @@ impl TranscribeStage {
         let hearing = Hearing {
             blobs: self.raw.clone(),
             meta,
-            engine: self.engine.clone(),
-            tokenizer: Arc::clone(&self.tokenizer),
-            options: self.options.clone(),
+            transcriber: self.transcriber.clone(),
             observer: Arc::clone(&self.observer),
             runtime: Handle::current(),
             cancel,
@@ -229,7 +212,7 @@ impl TranscribeStage {
         let at = self.clock.now();
         let datum = |name, value, unit| Datum {
             name,
-            dimension: ("model", self.engine.info().model.clone()),
+            dimension: ("model", self.transcriber.engine.info().model.clone()),
             value,
             unit,
             at,
@@ -250,18 +233,14 @@ impl TranscribeStage {
 struct Hearing {
     blobs: RawStore,
     meta: EpisodeMeta,
-    engine: EngineHandle,
-    tokenizer: Arc<Tokenizer>,
-    options: TranscribeOptions,
+    transcriber: Transcriber,
     observer: Arc<dyn Observer>,
     runtime: Handle,
     cancel: CancellationToken,
 }
 
 impl Hearing {
-    fn run(mut self) -> Result<Heard, Stop> {
-        let started = Instant::now();
-        let mut timings = Timings::default();
+    fn run(self) -> Result<Heard, Stop> {
         let open = || -> std::io::Result<Box<dyn MediaBytes>> {
             let source = BlobSource::open(
                 Arc::clone(self.blobs.blobs()),
@@ -270,88 +249,12 @@ impl Hearing {
             )?;
             Ok(Box::new(source))
         };
-        let n_mels = self.engine.info().n_mels;
-        let summary = scan(&open, n_mels, &self.cancel).map_err(stop)?;
-        timings.add(TimedStage::Scan, started.elapsed());
-        let duration = summary.duration_s;
-        let damage = summary.damage.clone();
-        let stream = FeatureStream::open(&open, summary, self.cancel.clone()).map_err(stop)?;
-        let mut source = TimedSource {
-            stream,
-            spent: std::time::Duration::ZERO,
-        };
         let mut watch = Progress {
             observer: Arc::clone(&self.observer),
             episode: self.meta.episode(),
-            total_ms: (duration * 1000.0) as u64,
             cancel: self.cancel.clone(),
         };
-        let decoding = Instant::now();
-        let transcription = transcribe(
-            &mut self.engine,
-            &self.tokenizer,
-            &mut source,
-            &self.options,
-            &mut watch,
-        )
-        .map_err(|error| self.transcribe_stop(error))?;
-        timings.add(TimedStage::Decode, source.spent);
-        timings.add(
-            TimedStage::Generate,
-            decoding.elapsed().saturating_sub(source.spent),
-        );
-        timings.total = started.elapsed();
-        let Transcription { windows, .. } = transcription;
-        Ok(Heard {
-            windows,
-            made_by: self.engine.info().clone(),
-            // Flags, numbers and texts, all of which JSON has.
-            options: serde_json::to_value(&self.options).unwrap_or_default(),
-            transcript: transcription.into_transcript(duration),
-            timings,
-            damage,
-        })
-    }
-
-    fn transcribe_stop(&self, error: TranscribeError) -> Stop {
-        let class = match &error {
-            TranscribeError::Cancelled => return Stop::Interrupted,
-            _ if self.cancel.is_cancelled() => return Stop::Interrupted,
-            TranscribeError::Source(_) => FailureClass::Undecodable,
-            _ => FailureClass::Engine,
-        };
-        Stop::Failed(Failure::new(class, error.to_string()))
-    }
-}
-
-fn stop(error: FeatureError) -> Stop {
-    let class = match &error {
-        FeatureError::Cancelled => return Stop::Interrupted,
-        // The store failed, not the file.
-        FeatureError::Decode(DecodeError::Read(_)) => FailureClass::Storage,
-        _ => FailureClass::Undecodable,
-    };
-    Stop::Failed(Failure::new(class, error.to_string()))
-}
-
-/// Windows of a file, and the time spent on making them.
-struct TimedSource {
-    stream: FeatureStream,
-    spent: std::time::Duration,
-}
-
-impl WindowSource for TimedSource {
-    type Error = FeatureError;
-
-    fn content_frames(&self) -> u64 {
-        self.stream.content_frames()
-    }
-
-    fn window(&mut self, seek: u64) -> Result<Arc<MelWindow>, FeatureError> {
-        let started = Instant::now();
-        let window = self.stream.window(seek)?;
-        self.spent += started.elapsed();
-        Ok(Arc::new(window))
+        Ok(self.transcriber.hear(&open, &mut watch, &self.cancel)?)
     }
 }
 
@@ -359,17 +262,16 @@ impl WindowSource for TimedSource {
 struct Progress {
     observer: Arc<dyn Observer>,
     episode: EpisodeId,
-    total_ms: u64,
     cancel: CancellationToken,
 }
 
 impl Watch for Progress {
-    fn progress(&mut self, seconds: f64) {
+    fn progress(&mut self, seconds: f64, total: f64) {
         self.observer.event(&Event::EpisodeProgress {
             stage: StageName::Transcribe,
             episode: self.episode.clone(),
             done: (seconds * 1000.0) as u64,
-            total: Some(self.total_ms),
+            total: Some((total * 1000.0) as u64),
         });
     }
 

@@ -10,8 +10,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::engine::{
-    DecodeOptions, Decoded, EngineError, EngineInfo, LanguageScore, MelWindow, SpeechEngine,
-    WindowRequest,
+    AlignRequest, Alignment, DecodeOptions, Decoded, EngineError, EngineInfo, LanguageScore,
+    MelWindow, SpeechEngine, WindowRequest,
 };
 
 /// Questions that wait while the engine works; more make their callers wait.
@@ -42,6 +42,11 @@ enum Question {
     DetectLanguage {
         windows: Vec<Arc<MelWindow>>,
         answer: SyncSender<Result<Vec<Vec<LanguageScore>>, EngineError>>,
+    },
+    Align {
+        start: Vec<u32>,
+        requests: Vec<AlignRequest>,
+        answer: SyncSender<Result<Vec<Alignment>, EngineError>>,
     },
     Stop,
 }
@@ -108,6 +113,11 @@ fn answer_all(mut engine: impl SpeechEngine, inbox: &Receiver<Question>) {
             Question::DetectLanguage { windows, answer } => {
                 report(answer.send(engine.detect_language(&windows)).is_ok());
             }
+            Question::Align {
+                start,
+                requests,
+                answer,
+            } => report(answer.send(engine.align(&start, &requests)).is_ok()),
             Question::Stop => return,
         }
     }
@@ -138,6 +148,19 @@ impl EngineHandle {
         windows: Vec<Arc<MelWindow>>,
     ) -> Result<Vec<Vec<LanguageScore>>, EngineError> {
         self.ask(|answer| Question::DetectLanguage { windows, answer })
+    }
+
+    /// [`SpeechEngine::align`] on the engine's thread.
+    pub fn align(
+        &self,
+        start: Vec<u32>,
+        requests: Vec<AlignRequest>,
+    ) -> Result<Vec<Alignment>, EngineError> {
+        self.ask(|answer| Question::Align {
+            start,
+            requests,
+            answer,
+        })
     }
 
     /// A panic of the engine ends its thread, which drops both channels; either end of them
@@ -173,6 +196,14 @@ impl SpeechEngine for EngineHandle {
         options: &DecodeOptions,
     ) -> Result<Vec<Decoded>, EngineError> {
         Self::generate(self, requests.to_vec(), options)
+    }
+
+    fn align(
+        &mut self,
+        start: &[u32],
+        requests: &[AlignRequest],
+    ) -> Result<Vec<Alignment>, EngineError> {
+        Self::align(self, start.to_vec(), requests.to_vec())
     }
 }
 

@@ -133,9 +133,7 @@ pub(crate) async fn drain(
         stage: Arc::new(TranscribeStage {
             raw: stores.raw.clone(),
             stage: stores.stage.clone(),
-            engine: speech.handle(),
-            tokenizer: speech.tokenizer(),
-            options: settings.transcribe.options(),
+            transcriber: speech.transcriber(settings.transcribe.options()),
             reuse_transcripts: settings.transcribe.reuse_transcripts,
             observer: observer.clone(),
             metrics: Arc::clone(&stores.metrics),

@@ -1,10 +1,8 @@
 //! A build without a speech engine: it fetches, plans and reports.
 
-use std::sync::Arc;
-
 use podrun::runtime::telemetry::Observer;
-use podrun::transcribe::thread::EngineHandle;
-use podrun::transcribe::tokenizer::Tokenizer;
+use podrun::transcribe::options::TranscribeOptions;
+use podrun::transcribe::transcriber::Transcriber;
 
 use crate::exit::Problem;
 use crate::settings::TranscribeSettings;
@@ -18,11 +16,7 @@ pub(crate) enum Model {}
 pub(crate) enum Speech {}
 
 impl Speech {
-    pub(crate) fn handle(&self) -> EngineHandle {
-        match *self {}
-    }
-
-    pub(crate) fn tokenizer(&self) -> Arc<Tokenizer> {
+    pub(crate) fn transcriber(&self, _: TranscribeOptions) -> Transcriber {
         match *self {}
     }
 }

@@ -8,8 +8,10 @@ use podrun::transcribe::ct2::Ct2Engine;
 use podrun::transcribe::ct2_config::Ct2Config;
 use podrun::transcribe::hub::HubConfig;
 use podrun::transcribe::model::ModelSource;
-use podrun::transcribe::thread::{EngineHandle, EngineThread};
+use podrun::transcribe::options::TranscribeOptions;
+use podrun::transcribe::thread::EngineThread;
 use podrun::transcribe::tokenizer::Tokenizer;
+use podrun::transcribe::transcriber::Transcriber;
 
 use crate::exit::Problem;
 use crate::settings::TranscribeSettings;
@@ -25,14 +27,13 @@ pub(crate) struct Speech {
 }
 
 impl Speech {
-    /// A way to ask the engine.
-    pub(crate) fn handle(&self) -> EngineHandle {
-        self.thread.handle()
-    }
-
-    /// The model's vocabulary.
-    pub(crate) fn tokenizer(&self) -> Arc<Tokenizer> {
-        Arc::clone(&self.tokenizer)
+    /// A way to use the model.
+    pub(crate) fn transcriber(&self, options: TranscribeOptions) -> Transcriber {
+        Transcriber {
+            engine: self.thread.handle(),
+            tokenizer: Arc::clone(&self.tokenizer),
+            options,
+        }
     }
 }
 
