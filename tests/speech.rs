@@ -21,7 +21,7 @@ use podrun::transcribe::model::ModelFiles;
 use podrun::transcribe::options::TranscribeOptions;
 use podrun::transcribe::sequential::{Transcription, transcribe};
 use podrun::transcribe::source::MediaBytes;
-use podrun::transcribe::thread::EngineThread;
+use podrun::transcribe::thread::EngineThreads;
 use podrun::transcribe::tokenizer::Tokenizer;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -96,7 +96,7 @@ fn words(text: &str) -> Vec<String> {
 
 #[test]
 fn every_word_of_the_scripts_is_heard() {
-    let thread = EngineThread::start(|| Ct2Engine::load(&files(), &config())).unwrap();
+    let thread = EngineThreads::start(|| Ct2Engine::load_replicas(&files(), &config())).unwrap();
     for (episode, language) in std::iter::zip(EPISODES, ["en", "en", "es", "en"]) {
         let heard = hear(&mut thread.handle(), episode);
         let truth = read_json(&format!("{episode}.truth.json"));

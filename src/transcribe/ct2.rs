@@ -30,7 +30,7 @@ pub struct Ct2Engine {
     whisper: Whisper,
     info: EngineInfo,
     /// Token strings by id: CTranslate2 takes prompts as strings.
-    vocabulary: Vec<String>,
+    vocabulary: Arc<[String]>,
     /// The encoder is most of the work; a window that is decoded again is not encoded again.
     encoded: Option<Encoded>,
 }
@@ -50,8 +50,19 @@ impl fmt::Debug for Ct2Engine {
 }
 
 impl Ct2Engine {
-    /// Loads a model; seconds for a large one.
+    /// Loads a model once; seconds for a large one.
     pub fn load(files: &ModelFiles, config: &Ct2Config) -> Result<Self, EngineError> {
+        let single = Ct2Config {
+            replicas: 1,
+            device_indices: config.device_indices.iter().copied().take(1).collect(),
+            ..config.clone()
+        };
+        let mut replicas = Self::load_replicas(files, &single)?;
+        replicas.pop().ok_or(EngineError::Stopped)
+    }
+
+    /// Loads a model as often as `config` asks for; seconds for a large one.
+    pub fn load_replicas(files: &ModelFiles, config: &Ct2Config) -> Result<Vec<Self>, EngineError> {
         let refused = |problem: String| EngineError::Load {
             path: files.directory().display().to_string(),
             problem,
@@ -60,22 +71,32 @@ impl Ct2Engine {
         set_log_level(LogLevel::Error);
         let vocabulary = model_file::check(files).map_err(refused)?;
         let device = find_device(config.device).map_err(refused)?;
-        let whisper = Whisper::new(files.directory(), ct2_config(config, device))
-            .map_err(|error| refused(format!("{error}; {}", advice(config, device))))?;
-        let info = EngineInfo {
-            model: files.name().to_owned(),
-            model_digest: Some(digest(files).map_err(|error| refused(error.to_string()))?),
-            n_mels: whisper.n_mels(),
-            is_multilingual: whisper.is_multilingual(),
-            compute_type: config.compute_type.to_string(),
-            device: device.to_string(),
+        let model_digest = digest(files).map_err(|error| refused(error.to_string()))?;
+        let vocabulary: Arc<[String]> = vocabulary.into();
+        let replica = |settings: Config| {
+            let whisper = Whisper::new(files.directory(), settings)
+                .map_err(|error| refused(format!("{error}; {}", advice(config, device))))?;
+            let info = EngineInfo {
+                model: files.name().to_owned(),
+                model_digest: Some(model_digest.clone()),
+                n_mels: whisper.n_mels(),
+                is_multilingual: whisper.is_multilingual(),
+                compute_type: config.compute_type.to_string(),
+                device: device.to_string(),
+            };
+            Ok(Self {
+                whisper,
+                info,
+                vocabulary: Arc::clone(&vocabulary),
+                encoded: None,
+            })
         };
-        Ok(Self {
-            whisper,
-            info,
-            vocabulary,
-            encoded: None,
-        })
+        let weights =
+            std::fs::metadata(files.model()).map_err(|error| refused(error.to_string()))?;
+        ct2_configs(config, device, weights.len())
+            .into_iter()
+            .map(replica)
+            .collect()
     }
 
     /// Runs the encoder, unless it ran on these very windows the last time.
@@ -202,7 +223,15 @@ impl SpeechEngine for Ct2Engine {
             let tokens = request.text.iter().map(|&token| token as usize);
             tokens.collect::<Vec<_>>()
         });
-        let frames: Vec<usize> = requests.iter().map(|r| r.window.frames.max(2)).collect();
+        let mut frames: Vec<usize> = requests.iter().map(|r| r.window.frames.max(2)).collect();
+        // Where all windows are equally long, CTranslate2 aligns them together and counts the padding
+        // behind shorter texts among their tokens, which moves words by up to seconds. A window of
+        // another length makes it take them one by one.
+        if frames.iter().all(|count| count / 2 == frames[0] / 2)
+            && let [_, .., last] = frames.as_mut_slice()
+        {
+            *last = if *last > 3 { *last - 2 } else { *last + 2 };
+        }
         let aligned = self
             .whisper
             .align(
@@ -294,20 +323,25 @@ fn find_device(device: Device) -> Result<Device, String> {
     }
 }
 
-fn ct2_config(config: &Ct2Config, device: Device) -> Config {
-    Config {
-        device: match device {
-            Device::Cuda => sys::Device::CUDA,
-            Device::Auto | Device::Cpu => sys::Device::CPU,
-        },
+/// Settings for each replica. CTranslate2's own pool would copy the weights too, but could hand what
+/// one device encoded to another.
+fn ct2_configs(config: &Ct2Config, device: Device, weights: u64) -> Vec<Config> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let replicas = config.replicas_of(device, weights, cores).max(1);
+    let (ct2_device, indices) = match device {
+        Device::Cuda if config.device_indices.is_empty() => (sys::Device::CUDA, vec![0]),
+        Device::Cuda => (sys::Device::CUDA, config.device_indices.clone()),
+        Device::Auto | Device::Cpu => (sys::Device::CPU, vec![0]),
+    };
+    let replica = |index: u16| Config {
+        device: ct2_device,
         compute_type: ct2_compute_type(config.compute_type),
-        device_indices: vec![match device {
-            Device::Cuda => config.device_index.into(),
-            Device::Auto | Device::Cpu => 0,
-        }],
-        num_threads_per_replica: config.threads,
+        device_indices: vec![index.into()],
+        num_threads_per_replica: (config.threads_of(cores) / replicas).max(1),
         ..Config::default()
-    }
+    };
+    let copies = (0..replicas).flat_map(|_| &indices);
+    copies.map(|&index| replica(index)).collect()
 }
 
 fn ct2_compute_type(compute_type: ComputeType) -> sys::ComputeType {

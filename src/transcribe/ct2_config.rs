@@ -8,12 +8,45 @@ use std::str::FromStr;
 pub struct Ct2Config {
     /// Processor or graphics card.
     pub device: Device,
-    /// Which graphics card, from 0.
-    pub device_index: u16,
+    /// Which graphics cards, from 0; none stands for the first.
+    pub device_indices: Vec<u16>,
     /// Arithmetic.
     pub compute_type: ComputeType,
-    /// Threads on the processor; 0 takes as many as there are cores, at most four.
+    /// Threads on the processor, of all replicas together; 0 takes as many as there are cores.
     pub threads: usize,
+    /// Copies of the model that work side by side, on each card; 0 chooses.
+    pub replicas: usize,
+}
+
+/// Weights up to this size are copied for each thread of the processor: so small a model gains more
+/// from windows side by side than from threads within one product of matrices.
+const SMALL_WEIGHTS: u64 = 100 << 20;
+
+/// Weights up to this size are copied once on a card, so that it has work while the other copy's
+/// answers are read.
+const MEDIUM_WEIGHTS: u64 = 2 << 30;
+
+/// Most copies that are chosen on the processor.
+const MOST_COPIES: usize = 8;
+
+impl Ct2Config {
+    /// Threads of the processor to use, of `cores` that there are.
+    pub fn threads_of(&self, cores: usize) -> usize {
+        match self.threads {
+            0 => cores.max(1),
+            given => given,
+        }
+    }
+
+    /// Copies of a model of `weights` bytes for each device, on a machine of `cores`.
+    pub fn replicas_of(&self, device: Device, weights: u64, cores: usize) -> usize {
+        match (self.replicas, device) {
+            (0, Device::Cuda) if weights <= MEDIUM_WEIGHTS => 2,
+            (0, Device::Cpu) if weights <= SMALL_WEIGHTS => self.threads_of(cores).min(MOST_COPIES),
+            (0, _) => 1,
+            (given, _) => given,
+        }
+    }
 }
 
 /// What the model runs on.

@@ -1,5 +1,5 @@
 //! Port: the speech model. Synchronous and CPU- or GPU-bound; it lives on its own thread
-//! ([`EngineThread`](super::thread::EngineThread)) and never on the async runtime.
+//! ([`EngineThreads`](super::thread::EngineThreads)) and never on the async runtime.
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -1,12 +1,13 @@
-//! The thread that owns the model.
+//! The threads that own the model.
 //!
 //! A call to the model takes from tens of milliseconds to seconds and must not run on the async
-//! runtime; and an engine need not be shared between threads. So one thread owns it, and whoever
-//! wants an answer holds an [`EngineHandle`], which sends the question and waits. Questions are
-//! answered one at a time, in order of arrival.
+//! runtime; and an engine need not be shared between threads. So each engine has a thread of its own,
+//! and whoever wants something of it holds an [`EngineHandle`], which sends work to whichever thread is
+//! free and waits. Work begins in order of arrival.
 
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::fmt;
+use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::engine::{
@@ -14,82 +15,101 @@ use super::engine::{
     MelWindow, SpeechEngine, WindowRequest,
 };
 
-/// Questions that wait while the engine works; more make their callers wait.
+/// Pieces of work that wait while the engines work; more make their senders wait.
 const QUEUED: usize = 4;
 
-/// The running thread. Dropping it lets the call in progress finish, refuses the others with
-/// [`EngineError::Stopped`] and waits for the end of the thread.
+/// The running threads. Dropping it lets the work in progress finish, refuses the rest with
+/// [`EngineError::Stopped`] and waits for the threads' end.
 #[derive(Debug)]
-pub struct EngineThread {
+pub struct EngineThreads {
     handle: EngineHandle,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-/// Asks the engine, from any thread; every call blocks until the answer is there.
+/// Asks the engines, from any thread.
 #[derive(Debug, Clone)]
 pub struct EngineHandle {
-    questions: SyncSender<Question>,
+    inbox: SyncSender<Message>,
     info: EngineInfo,
+    engines: usize,
 }
 
-#[derive(Debug)]
-enum Question {
-    Generate {
-        requests: Vec<WindowRequest>,
-        options: DecodeOptions,
-        answer: SyncSender<Result<Vec<Decoded>, EngineError>>,
-    },
-    DetectLanguage {
-        windows: Vec<Arc<MelWindow>>,
-        answer: SyncSender<Result<Vec<Vec<LanguageScore>>, EngineError>>,
-    },
-    Align {
-        start: Vec<u32>,
-        requests: Vec<AlignRequest>,
-        answer: SyncSender<Result<Vec<Alignment>, EngineError>>,
-    },
+/// What an engine is to do.
+type Work = Box<dyn FnOnce(&mut dyn SpeechEngine) + Send>;
+
+enum Message {
+    Run(Work),
+    /// For one thread.
     Stop,
 }
 
-impl EngineThread {
-    /// Starts the thread, loads the engine on it and returns when it is ready.
+/// An answer on its way.
+#[derive(Debug)]
+pub struct Pending<T>(Receiver<T>);
+
+impl<T> Pending<T> {
+    /// Waits for it; [`EngineError::Stopped`] where the engine's thread ended before.
+    pub fn wait(self) -> Result<T, EngineError> {
+        self.0.recv().map_err(|RecvError| EngineError::Stopped)
+    }
+}
+
+impl EngineThreads {
+    /// Loads engines that are all alike, on a thread, gives each its own, and returns when they are
+    /// ready.
+    ///
+    /// # Errors
+    /// What `load` says, and [`EngineError::Failed`] where it gave no engine.
     pub fn start<E, F>(load: F) -> Result<Self, EngineError>
     where
         E: SpeechEngine,
-        F: FnOnce() -> Result<E, EngineError> + Send + 'static,
+        F: FnOnce() -> Result<Vec<E>, EngineError> + Send + 'static,
     {
-        let (questions, inbox) = sync_channel(QUEUED);
-        let (ready, loaded) = sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("speech-engine".to_owned())
-            .spawn(move || match load() {
-                Ok(engine) => {
-                    let info = engine.describe();
-                    if ready.send(Ok(info)).is_ok() {
-                        answer_all(engine, &inbox);
-                    }
-                }
-                Err(error) => report(ready.send(Err(error)).is_ok()),
-            })
-            .map_err(|error| EngineError::Failed(format!("no thread for it: {error}")))?;
-        let info = loaded.recv().unwrap_or(Err(EngineError::Stopped))?;
-        Ok(Self {
-            handle: EngineHandle { questions, info },
-            thread: Some(thread),
-        })
+        let loading = spawn("speech-engine-load", load)?;
+        let engines = loading.join().unwrap_or(Err(EngineError::Stopped))?;
+        let info = engines.first().map(SpeechEngine::describe);
+        let info = info.ok_or_else(|| EngineError::Failed("there is none".to_owned()))?;
+        let (inbox, messages) = sync_channel(QUEUED);
+        let messages = Arc::new(Mutex::new(messages));
+        let mut started = Self {
+            handle: EngineHandle {
+                inbox,
+                info,
+                engines: engines.len(),
+            },
+            threads: Vec::new(),
+        };
+        for engine in engines {
+            let messages = Arc::clone(&messages);
+            let thread = spawn("speech-engine", move || work_off(engine, &messages))?;
+            started.threads.push(thread);
+        }
+        Ok(started)
     }
 
-    /// A way to ask; it may outlive the thread and then answers [`EngineError::Stopped`].
+    /// A way to ask; it may outlive the threads and then answers [`EngineError::Stopped`].
     pub fn handle(&self) -> EngineHandle {
         self.handle.clone()
     }
 }
 
-impl Drop for EngineThread {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, EngineError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|error| EngineError::Failed(format!("no thread for it: {error}")))
+}
+
+impl Drop for EngineThreads {
     fn drop(&mut self) {
-        // Both fail only where the thread has ended already: by a panic, which it told.
-        report(self.handle.questions.send(Question::Stop).is_ok());
-        if let Some(thread) = self.thread.take() {
+        // These fail only where threads have ended already: by a panic, which they told.
+        for _ in &self.threads {
+            report(self.handle.inbox.send(Message::Stop).is_ok());
+        }
+        for thread in self.threads.drain(..) {
             report(thread.join().is_ok());
         }
     }
@@ -102,82 +122,69 @@ fn report(is_taken: bool) {
     }
 }
 
-fn answer_all(mut engine: impl SpeechEngine, inbox: &Receiver<Question>) {
-    for question in inbox {
-        match question {
-            Question::Generate {
-                requests,
-                options,
-                answer,
-            } => report(answer.send(engine.generate(&requests, &options)).is_ok()),
-            Question::DetectLanguage { windows, answer } => {
-                report(answer.send(engine.detect_language(&windows)).is_ok());
-            }
-            Question::Align {
-                start,
-                requests,
-                answer,
-            } => report(answer.send(engine.align(&start, &requests)).is_ok()),
-            Question::Stop => return,
+fn work_off(mut engine: impl SpeechEngine, messages: &Mutex<Receiver<Message>>) {
+    loop {
+        // Held while waiting: the others wait for the lock instead, which is the same to them.
+        let next = messages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv();
+        match next {
+            Ok(Message::Run(work)) => work(&mut engine),
+            Ok(Message::Stop) | Err(RecvError) => return,
         }
     }
 }
 
 impl EngineHandle {
-    /// What the engine is.
+    /// What the engines are.
     pub fn info(&self) -> &EngineInfo {
         &self.info
     }
 
-    /// [`SpeechEngine::generate`] on the engine's thread.
-    pub fn generate(
-        &self,
-        requests: Vec<WindowRequest>,
-        options: &DecodeOptions,
-    ) -> Result<Vec<Decoded>, EngineError> {
-        self.ask(|answer| Question::Generate {
-            requests,
-            options: options.clone(),
-            answer,
-        })
+    /// How many engines work at a time.
+    pub fn engines(&self) -> usize {
+        self.engines
     }
 
-    /// [`SpeechEngine::detect_language`] on the engine's thread.
-    pub fn detect_language(
+    /// Sends `work` to the next free engine and returns at once, or, with much work waiting, when the
+    /// engines have caught up.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`].
+    pub fn submit<T: Send + 'static>(
         &self,
-        windows: Vec<Arc<MelWindow>>,
-    ) -> Result<Vec<Vec<LanguageScore>>, EngineError> {
-        self.ask(|answer| Question::DetectLanguage { windows, answer })
-    }
-
-    /// [`SpeechEngine::align`] on the engine's thread.
-    pub fn align(
-        &self,
-        start: Vec<u32>,
-        requests: Vec<AlignRequest>,
-    ) -> Result<Vec<Alignment>, EngineError> {
-        self.ask(|answer| Question::Align {
-            start,
-            requests,
-            answer,
-        })
-    }
-
-    /// A panic of the engine ends its thread, which drops both channels; either end of them
-    /// then says so.
-    fn ask<T>(
-        &self,
-        question: impl FnOnce(SyncSender<Result<T, EngineError>>) -> Question,
-    ) -> Result<T, EngineError> {
-        let (answer, reply) = sync_channel(1);
-        self.questions
-            .send(question(answer))
+        work: impl FnOnce(&mut dyn SpeechEngine) -> T + Send + 'static,
+    ) -> Result<Pending<T>, EngineError> {
+        let (answer, pending) = sync_channel(1);
+        // A panic of the engine ends its thread, which drops the channel; the waiting end says so.
+        let work: Work = Box::new(move |engine| report(answer.send(work(engine)).is_ok()));
+        self.inbox
+            .send(Message::Run(work))
             .map_err(|_| EngineError::Stopped)?;
-        reply.recv().unwrap_or(Err(EngineError::Stopped))
+        Ok(Pending(pending))
+    }
+
+    /// Runs `work` on the next free engine and waits for its end.
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn SpeechEngine) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        self.submit(work)?.wait()?
     }
 }
 
-/// So that what is written for an engine runs on a shared one.
+impl fmt::Debug for Message {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Run(_) => "Run",
+            Self::Stop => "Stop",
+        })
+    }
+}
+
+/// So that what is written for an engine runs on a shared one. Every call blocks until the answer is
+/// there.
 impl SpeechEngine for EngineHandle {
     fn describe(&self) -> EngineInfo {
         self.info.clone()
@@ -187,7 +194,8 @@ impl SpeechEngine for EngineHandle {
         &mut self,
         windows: &[Arc<MelWindow>],
     ) -> Result<Vec<Vec<LanguageScore>>, EngineError> {
-        Self::detect_language(self, windows.to_vec())
+        let windows = windows.to_vec();
+        self.run(move |engine| engine.detect_language(&windows))
     }
 
     fn generate(
@@ -195,7 +203,8 @@ impl SpeechEngine for EngineHandle {
         requests: &[WindowRequest],
         options: &DecodeOptions,
     ) -> Result<Vec<Decoded>, EngineError> {
-        Self::generate(self, requests.to_vec(), options)
+        let (requests, options) = (requests.to_vec(), options.clone());
+        self.run(move |engine| engine.generate(&requests, &options))
     }
 
     fn align(
@@ -203,7 +212,8 @@ impl SpeechEngine for EngineHandle {
         start: &[u32],
         requests: &[AlignRequest],
     ) -> Result<Vec<Alignment>, EngineError> {
-        Self::align(self, start.to_vec(), requests.to_vec())
+        let (start, requests) = (start.to_vec(), requests.to_vec());
+        self.run(move |engine| engine.align(&start, &requests))
     }
 }
 
@@ -221,8 +231,8 @@ mod tests {
         }
     }
 
-    fn start(engine: ScriptedEngine) -> EngineThread {
-        EngineThread::start(move || Ok(engine)).unwrap()
+    fn start(engine: ScriptedEngine) -> EngineThreads {
+        EngineThreads::start(move || Ok(vec![engine])).unwrap()
     }
 
     #[test]
@@ -231,11 +241,11 @@ mod tests {
         let thread = start(engine);
         std::thread::scope(|scope| {
             for prompt in 0..16u32 {
-                let handle = thread.handle();
+                let mut handle = thread.handle();
                 scope.spawn(move || {
                     let mut asked = request();
                     asked.prompt = vec![prompt];
-                    let answers = handle.generate(vec![asked], &DecodeOptions::default());
+                    let answers = handle.generate(&[asked], &DecodeOptions::default());
                     assert_eq!(answers.unwrap()[0].tokens, [prompt]);
                 });
             }
@@ -247,8 +257,7 @@ mod tests {
         let thread = start(ScriptedEngine::answering(|_| panic!("told to")));
         let mut handle = thread.handle();
         for _ in 0..2 {
-            let answer =
-                SpeechEngine::generate(&mut handle, &[request()], &DecodeOptions::default());
+            let answer = handle.generate(&[request()], &DecodeOptions::default());
             assert_eq!(answer, Err(EngineError::Stopped));
         }
         drop(thread);
@@ -257,10 +266,10 @@ mod tests {
     #[test]
     fn a_handle_outlives_the_thread() {
         let thread = start(ScriptedEngine::with_answers([]));
-        let handle = thread.handle();
+        let mut handle = thread.handle();
         drop(thread);
         assert_eq!(
-            handle.detect_language(vec![window_for_test(1)]),
+            handle.detect_language(&[window_for_test(1)]),
             Err(EngineError::Stopped)
         );
     }
@@ -271,9 +280,9 @@ mod tests {
         let engine = ScriptedEngine::with_answers([decoded_for_test(&[7])]).delayed(delay);
         let calls = engine.calls();
         let thread = start(engine);
-        let handle = thread.handle();
+        let mut handle = thread.handle();
         let caller =
-            std::thread::spawn(move || handle.generate(vec![request()], &DecodeOptions::default()));
+            std::thread::spawn(move || handle.generate(&[request()], &DecodeOptions::default()));
         let deadline = Instant::now() + Duration::from_secs(10);
         while calls.started() == 0 && Instant::now() < deadline {
             std::thread::yield_now();
@@ -289,9 +298,32 @@ mod tests {
             problem: "it has no model.bin".to_owned(),
         };
         let told = refusal.clone();
-        let started = EngineThread::start(move || Err::<ScriptedEngine, _>(told));
+        let started = EngineThreads::start(move || Err::<Vec<ScriptedEngine>, _>(told));
         assert_eq!(started.unwrap_err(), refusal);
-        let panicked = EngineThread::start(|| -> Result<ScriptedEngine, _> { panic!("told to") });
+        let panicked =
+            EngineThreads::start(|| -> Result<Vec<ScriptedEngine>, _> { panic!("told to") });
         assert_eq!(panicked.unwrap_err(), EngineError::Stopped);
+    }
+
+    #[test]
+    fn two_engines_work_at_the_same_time() {
+        // Each waits for the other: with one thread the first would wait for ever.
+        let barrier = Arc::new(std::sync::Barrier::new(2));
+        let engine = |barrier: Arc<std::sync::Barrier>| {
+            ScriptedEngine::answering(move |_| {
+                barrier.wait();
+                Ok(decoded_for_test(&[7]))
+            })
+        };
+        let engines = vec![engine(Arc::clone(&barrier)), engine(barrier)];
+        let threads = EngineThreads::start(move || Ok(engines)).unwrap();
+        let handle = threads.handle();
+        assert_eq!(handle.engines(), 2);
+        let ask =
+            || handle.submit(|engine| engine.generate(&[request()], &DecodeOptions::default()));
+        let pending = [ask().unwrap(), ask().unwrap()];
+        for answer in pending {
+            assert_eq!(answer.wait().unwrap().unwrap()[0].tokens, [7]);
+        }
     }
 }

@@ -9,7 +9,7 @@ use podrun::transcribe::ct2_config::Ct2Config;
 use podrun::transcribe::hub::HubConfig;
 use podrun::transcribe::model::ModelSource;
 use podrun::transcribe::options::TranscribeOptions;
-use podrun::transcribe::thread::EngineThread;
+use podrun::transcribe::thread::EngineThreads;
 use podrun::transcribe::tokenizer::Tokenizer;
 use podrun::transcribe::transcriber::Transcriber;
 
@@ -22,7 +22,7 @@ pub(crate) type Model = ModelSource;
 /// A loaded model. Dropping it ends its thread.
 #[derive(Debug)]
 pub(crate) struct Speech {
-    thread: EngineThread,
+    thread: EngineThreads,
     tokenizer: Arc<Tokenizer>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn load(
         .map_err(Problem::preflight)?;
     let tokenizer = Tokenizer::from_file(&files.tokenizer()).map_err(Problem::preflight)?;
     let config = ct2_config(settings)?;
-    let thread = EngineThread::start(move || Ct2Engine::load(&files, &config))
+    let thread = EngineThreads::start(move || Ct2Engine::load_replicas(&files, &config))
         .map_err(Problem::preflight)?;
     Ok(Speech {
         thread,
@@ -71,7 +71,8 @@ pub(crate) fn load(
 fn ct2_config(settings: &TranscribeSettings) -> Result<Ct2Config, Problem> {
     Ok(Ct2Config {
         device: settings.device.parse().map_err(Problem::preflight)?,
-        device_index: 0,
+        device_indices: Vec::new(),
+        replicas: 0,
         compute_type: settings.compute_type.parse().map_err(Problem::preflight)?,
         threads: usize::from(settings.threads),
     })
