@@ -31,3 +31,4 @@ pub mod stage;
 pub mod thread;
 pub mod tokenizer;
 pub mod transcriber;
+pub mod words;
