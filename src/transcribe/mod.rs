@@ -31,3 +31,5 @@ pub mod stage;
 pub mod thread;
 pub mod tokenizer;
 pub mod transcriber;
+pub mod vad;
+pub mod words;
