@@ -100,7 +100,7 @@ impl Ct2Engine {
     }
 
     /// Runs the encoder, unless it ran on these very windows the last time.
-    fn encode(&mut self, windows: Vec<Arc<MelWindow>>) -> Result<(), EngineError> {
+    fn encode_once(&mut self, windows: Vec<Arc<MelWindow>>) -> Result<(), EngineError> {
         let is_same = |encoded: &Encoded| {
             encoded.windows.len() == windows.len()
                 && std::iter::zip(&encoded.windows, &windows).all(|(a, b)| Arc::ptr_eq(a, b))
@@ -160,6 +160,13 @@ impl SpeechEngine for Ct2Engine {
         self.info.clone()
     }
 
+    fn encode(&mut self, windows: &[Arc<MelWindow>]) -> Result<(), EngineError> {
+        match windows {
+            [] => Ok(()),
+            windows => self.encode_once(windows.to_vec()),
+        }
+    }
+
     fn detect_language(
         &mut self,
         windows: &[Arc<MelWindow>],
@@ -167,7 +174,7 @@ impl SpeechEngine for Ct2Engine {
         if windows.is_empty() || !self.info.is_multilingual {
             return Ok(vec![Vec::new(); windows.len()]);
         }
-        self.encode(windows.to_vec())?;
+        self.encode_once(windows.to_vec())?;
         let heard = self
             .whisper
             .detect_language(self.encoder_output()?)
@@ -192,7 +199,7 @@ impl SpeechEngine for Ct2Engine {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
-        self.encode(requests.iter().map(|r| Arc::clone(&r.window)).collect())?;
+        self.encode_once(requests.iter().map(|r| Arc::clone(&r.window)).collect())?;
         let prompts = requests.iter().map(|request| self.prompt(request));
         let prompts: Vec<Vec<&str>> = prompts.collect::<Result<_, _>>()?;
         let results = self
@@ -217,7 +224,7 @@ impl SpeechEngine for Ct2Engine {
         if !requests.iter().any(can) {
             return Ok(vec![Alignment::default(); requests.len()]);
         }
-        self.encode(requests.iter().map(|r| Arc::clone(&r.window)).collect())?;
+        self.encode_once(requests.iter().map(|r| Arc::clone(&r.window)).collect())?;
         let start: Vec<usize> = start.iter().map(|&token| token as usize).collect();
         let text = requests.iter().map(|request| {
             let tokens = request.text.iter().map(|&token| token as usize);

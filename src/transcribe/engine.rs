@@ -11,6 +11,10 @@ pub trait SpeechEngine: Debug + Send + 'static {
     /// What it is; constant over its life.
     fn describe(&self) -> EngineInfo;
 
+    /// Does the part of the work that every call on these windows begins with. The next calls on the
+    /// same windows then take less; without this they do it themselves.
+    fn encode(&mut self, windows: &[Arc<MelWindow>]) -> Result<(), EngineError>;
+
     /// Probabilities of the languages heard in each window, best first; windows that hold no
     /// speech give an arbitrary language. Empty where the model knows one language only.
     fn detect_language(

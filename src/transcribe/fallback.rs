@@ -41,7 +41,7 @@ impl Attempt {
             && !is_sure
     }
 
-    fn is_repetitive(&self, options: &TranscribeOptions) -> bool {
+    pub(super) fn is_repetitive(&self, options: &TranscribeOptions) -> bool {
         options
             .compression_ratio_threshold
             .is_some_and(|threshold| f64::from(self.compression_ratio) > threshold)
@@ -54,7 +54,7 @@ impl Attempt {
     }
 
     /// A silent window is not decoded again: no temperature finds words in it.
-    fn needs_another_try(&self, options: &TranscribeOptions) -> bool {
+    pub(super) fn needs_another_try(&self, options: &TranscribeOptions) -> bool {
         let no_speech = f64::from(self.decoded.no_speech_prob);
         let is_unlikely = self.is_unlikely(options);
         let is_silence = is_unlikely
@@ -102,7 +102,7 @@ pub fn decode_window(
 }
 
 /// Not repeating oneself outweighs being likely.
-fn is_better(next: &Attempt, best: &Attempt, options: &TranscribeOptions) -> bool {
+pub(super) fn is_better(next: &Attempt, best: &Attempt, options: &TranscribeOptions) -> bool {
     match (next.is_repetitive(options), best.is_repetitive(options)) {
         (false, true) => true,
         (true, false) => false,
@@ -120,6 +120,16 @@ fn attempt(
     let decode = decode_options(tokenizer, temperature, options);
     let mut answers = engine.generate(slice::from_ref(request), &decode)?;
     let decoded = answers.pop().ok_or(TranscribeError::NoAnswer)?;
+    judge(tokenizer, decoded, temperature, options)
+}
+
+/// What the guards say of an answer.
+pub(super) fn judge(
+    tokenizer: &Tokenizer,
+    decoded: Decoded,
+    temperature: f32,
+    options: &TranscribeOptions,
+) -> Result<Attempt, TranscribeError> {
     let text = tokenizer.decode(&decoded.tokens)?;
     Ok(Attempt {
         avg_logprob: average_log_probability(&decoded, options.length_penalty),
@@ -131,7 +141,7 @@ fn attempt(
     })
 }
 
-fn decode_options(
+pub(super) fn decode_options(
     tokenizer: &Tokenizer,
     temperature: f32,
     options: &TranscribeOptions,

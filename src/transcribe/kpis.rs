@@ -97,12 +97,20 @@ pub enum TimedStage {
     Scan,
     /// Decoding and resampling.
     Decode,
+    /// Looking for speech.
+    Vad,
     /// Log-mel features.
     Mel,
     /// Language detection.
     Detect,
-    /// The speech engine: encoding and generating.
+    /// The speech engine's encoder, where it is measured apart.
+    Encode,
+    /// The speech engine: generating, and encoding where that is not measured apart.
     Generate,
+    /// Finding words in time.
+    Align,
+    /// Making the files.
+    Write,
 }
 
 /// Wall time by stage, gathered while an episode is worked on.
@@ -117,6 +125,13 @@ impl Timings {
     /// Adds `elapsed` to what `stage` took so far.
     pub fn add(&mut self, stage: TimedStage, elapsed: Duration) {
         *self.stages.entry(stage).or_default() += elapsed;
+    }
+
+    /// Adds what `other` measured, its total left out.
+    pub fn merge(&mut self, other: &Self) {
+        for (&stage, &elapsed) in &other.stages {
+            self.add(stage, elapsed);
+        }
     }
 
     /// What `stage` took so far; `None` where it was never measured.

@@ -1,5 +1,6 @@
 //! From audio to text: decode, resample, log-mel, speech engine, transcript files.
 
+pub mod batched;
 pub mod compression;
 #[cfg(feature = "whisper")]
 pub mod ct2;

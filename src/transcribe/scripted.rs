@@ -134,6 +134,10 @@ impl SpeechEngine for ScriptedEngine {
         self.info.clone()
     }
 
+    fn encode(&mut self, _: &[Arc<MelWindow>]) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn detect_language(
         &mut self,
         windows: &[Arc<MelWindow>],

@@ -44,8 +44,8 @@ impl WindowSource for FeatureStream {
 
 /// Watches a transcription, and may end it.
 pub trait Watch {
-    /// `seconds` of the audio's `total` are done.
-    fn progress(&mut self, seconds: f64, total: f64);
+    /// `seconds` of the audio's `total` are done, where that is known before its end.
+    fn progress(&mut self, seconds: f64, total: Option<f64>);
 
     /// Whether to stop before the next window.
     fn is_cancelled(&self) -> bool;
@@ -53,7 +53,7 @@ pub trait Watch {
 
 /// Lets a transcription run to its end unseen.
 impl Watch for () {
-    fn progress(&mut self, _: f64, _: f64) {}
+    fn progress(&mut self, _: f64, _: Option<f64>) {}
 
     fn is_cancelled(&self) -> bool {
         false
@@ -225,7 +225,7 @@ impl Pass<'_> {
             };
             seek += self.window(engine, &request, span)?;
             let seconds = |frames: u64| frames as f64 * FRAME_SECONDS;
-            watch.progress(seconds(seek.min(content)), seconds(content));
+            watch.progress(seconds(seek.min(content)), Some(seconds(content)));
         }
         Ok(())
     }

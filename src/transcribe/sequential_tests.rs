@@ -308,7 +308,7 @@ struct Impatient {
 }
 
 impl Watch for Impatient {
-    fn progress(&mut self, seconds: f64, _: f64) {
+    fn progress(&mut self, seconds: f64, _: Option<f64>) {
         self.seen.push(seconds);
     }
 

@@ -155,6 +155,8 @@ impl TranscribeStage {
             windows: WindowCounts::default(),
             timings,
             damage: None,
+            speech_seconds: None,
+            uncovered_speech_seconds: None,
         })
     }
 
@@ -266,12 +268,12 @@ struct Progress {
 }
 
 impl Watch for Progress {
-    fn progress(&mut self, seconds: f64, total: f64) {
+    fn progress(&mut self, seconds: f64, total: Option<f64>) {
         self.observer.event(&Event::EpisodeProgress {
             stage: StageName::Transcribe,
             episode: self.episode.clone(),
             done: (seconds * 1000.0) as u64,
-            total: Some((total * 1000.0) as u64),
+            total: total.map(|total| (total * 1000.0) as u64),
         });
     }
 

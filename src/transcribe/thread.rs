@@ -6,9 +6,10 @@
 //! free and waits. Work begins in order of arrival.
 
 use std::fmt;
-use std::sync::mpsc::{Receiver, RecvError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::engine::{
     AlignRequest, Alignment, DecodeOptions, Decoded, EngineError, EngineInfo, LanguageScore,
@@ -51,6 +52,15 @@ impl<T> Pending<T> {
     /// Waits for it; [`EngineError::Stopped`] where the engine's thread ended before.
     pub fn wait(self) -> Result<T, EngineError> {
         self.0.recv().map_err(|RecvError| EngineError::Stopped)
+    }
+
+    /// Waits for it so long; `None` where it is not there yet.
+    pub fn wait_for(&self, limit: Duration) -> Result<Option<T>, EngineError> {
+        match self.0.recv_timeout(limit) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(EngineError::Stopped),
+        }
     }
 }
 
@@ -188,6 +198,11 @@ impl fmt::Debug for Message {
 impl SpeechEngine for EngineHandle {
     fn describe(&self) -> EngineInfo {
         self.info.clone()
+    }
+
+    /// Does nothing: the calls that follow may reach another engine.
+    fn encode(&mut self, _: &[Arc<MelWindow>]) -> Result<(), EngineError> {
+        Ok(())
     }
 
     fn detect_language(

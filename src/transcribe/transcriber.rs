@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::batched::{Batched, BatchedError, NoShelf, Shelf};
 use super::decode::DecodeError;
 use super::engine::{EngineInfo, MelWindow};
 use super::features::{FeatureError, FeatureStream, scan};
 use super::kpis::{TimedStage, Timings};
-use super::options::TranscribeOptions;
+use super::options::{Mode, TranscribeOptions};
 use super::sequential::{
     TranscribeError, Transcription, Watch, WindowCounts, WindowSource, transcribe,
 };
@@ -44,6 +45,10 @@ pub struct Heard {
     pub timings: Timings,
     /// What is wrong with the file, if anything; what could be decoded was transcribed.
     pub damage: Option<String>,
+    /// How much was taken for speech, in seconds; known in [`Mode::Batched`].
+    pub speech_seconds: Option<f64>,
+    /// How much of that came to no words.
+    pub uncovered_speech_seconds: Option<f64>,
 }
 
 /// A file was not heard to its end.
@@ -62,6 +67,64 @@ impl Transcriber {
     /// Hears the file that `open` opens, from its beginning to its end. Blocks for as long as that
     /// takes; not for the async runtime.
     pub fn hear(
+        &self,
+        open: &OpenMedia<'_>,
+        watch: &mut dyn Watch,
+        cancel: &CancellationToken,
+    ) -> Result<Heard, HearError> {
+        self.hear_on(open, watch, &mut NoShelf, cancel)
+    }
+
+    /// As [`hear`](Self::hear), from where an earlier run came to, as far as that is on the `shelf`.
+    /// What is finished when the cancellation fires is put there. [`Mode::Sequential`] does not use it:
+    /// there, each window depends on the ones before.
+    pub fn hear_on(
+        &self,
+        open: &OpenMedia<'_>,
+        watch: &mut dyn Watch,
+        shelf: &mut dyn Shelf,
+        cancel: &CancellationToken,
+    ) -> Result<Heard, HearError> {
+        let started = Instant::now();
+        let mut heard = match self.options.mode {
+            Mode::Batched => self.batched(open, watch, shelf, cancel),
+            Mode::Sequential => self.sequential(open, watch, cancel),
+        }?;
+        heard.timings.total = started.elapsed();
+        Ok(heard)
+    }
+
+    fn batched(
+        &self,
+        open: &OpenMedia<'_>,
+        watch: &mut dyn Watch,
+        shelf: &mut dyn Shelf,
+        cancel: &CancellationToken,
+    ) -> Result<Heard, HearError> {
+        let batched = Batched {
+            engine: &self.engine,
+            tokenizer: &self.tokenizer,
+            options: &self.options,
+            open,
+            cancel,
+        };
+        let result = batched.run(watch, shelf).map_err(|error| match error {
+            BatchedError::Feature(error) => unreadable(error),
+            BatchedError::Transcribe(error) => unheard(error, cancel),
+        })?;
+        Ok(Heard {
+            speech_seconds: Some(result.speech_seconds),
+            uncovered_speech_seconds: Some(result.uncovered_seconds),
+            ..self.heard(
+                result.transcription,
+                result.seconds,
+                result.timings,
+                result.damage,
+            )
+        })
+    }
+
+    fn sequential(
         &self,
         open: &OpenMedia<'_>,
         watch: &mut dyn Watch,
@@ -94,17 +157,27 @@ impl Transcriber {
             TimedStage::Generate,
             decoding.elapsed().saturating_sub(source.spent),
         );
-        timings.total = started.elapsed();
-        let Transcription { windows, .. } = transcription;
-        Ok(Heard {
-            windows,
-            made_by: engine.info().clone(),
+        Ok(self.heard(transcription, duration, timings, damage))
+    }
+
+    fn heard(
+        &self,
+        transcription: Transcription,
+        duration: f64,
+        timings: Timings,
+        damage: Option<String>,
+    ) -> Heard {
+        Heard {
+            windows: transcription.windows,
+            made_by: self.engine.info().clone(),
             // Flags, numbers and texts, all of which JSON has.
             options: serde_json::to_value(&self.options).unwrap_or_default(),
             transcript: transcription.into_transcript(duration),
             timings,
             damage,
-        })
+            speech_seconds: None,
+            uncovered_speech_seconds: None,
+        }
     }
 }
 

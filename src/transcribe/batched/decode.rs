@@ -1,0 +1,354 @@
+//! One batch through the model: language, text, word times, and another try for windows that failed.
+//!
+//! A batch stands alone: what its windows are decoded to depends on them, the options and the
+//! episode's language. So a run that was interrupted goes on with the same batches to the same text.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::packing::SpeechWindow;
+use super::voice::Voice;
+use crate::transcribe::engine::{
+    AlignRequest, Alignment, DecodeOptions, SpeechEngine, WindowRequest,
+};
+use crate::transcribe::fallback::{Attempt, decode_options, is_better, judge};
+use crate::transcribe::kpis::{TimedStage, Timings};
+use crate::transcribe::options::TranscribeOptions;
+use crate::transcribe::prompt::Prompt;
+use crate::transcribe::sequential::TranscribeError;
+use crate::transcribe::tokenizer::Tokenizer;
+use crate::transcribe::words::{
+    TokenWord, TypicalDuration, merge_punctuation, shorten_at_sentence_ends, words_of,
+};
+
+/// A word and its time in the audio.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PlacedWord {
+    /// With its leading space.
+    pub(super) text: String,
+    pub(super) tokens: Vec<u32>,
+    /// Seconds, to the hundredth.
+    pub(super) start: f64,
+    /// Seconds, to the hundredth.
+    pub(super) end: f64,
+    pub(super) probability: f32,
+}
+
+/// What a window was decoded to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WindowText {
+    /// Frame of 10 ms in the audio.
+    pub(super) seek: u64,
+    /// Seconds of speech in it.
+    pub(super) seconds: f64,
+    /// Where it ends in the audio, in seconds.
+    pub(super) end: f64,
+    /// None where it is silent.
+    pub(super) words: Vec<PlacedWord>,
+    pub(super) language: Option<String>,
+    pub(super) language_probability: f32,
+    pub(super) temperature: f32,
+    pub(super) avg_logprob: f32,
+    pub(super) compression_ratio: f32,
+    pub(super) no_speech_prob: f32,
+    pub(super) tries: usize,
+    pub(super) is_doubtful: bool,
+    /// The model says that there is no speech.
+    pub(super) is_silent: bool,
+}
+
+/// What decoding needs beside the engine.
+#[derive(Debug, Clone)]
+pub(super) struct Decoder {
+    pub(super) tokenizer: Arc<Tokenizer>,
+    pub(super) options: Arc<TranscribeOptions>,
+}
+
+/// A window and who speaks in it.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    window: &'a SpeechWindow,
+    voice: &'a Voice,
+}
+
+/// A way to decode a window.
+struct Way {
+    decode: DecodeOptions,
+    /// Text alone, or timestamps too: another grammar, which may find words where the first found none.
+    without_timestamps: bool,
+}
+
+/// Shorter windows may hold a cough; there it is no wonder if no words are found.
+const SURELY_SPEECH_S: f64 = 2.0;
+
+impl Decoder {
+    /// Decodes windows that were spoken as `voices` say.
+    pub(super) fn decode(
+        &self,
+        engine: &mut dyn SpeechEngine,
+        windows: &[SpeechWindow],
+        voices: &[Voice],
+        timings: &mut Timings,
+    ) -> Result<Vec<WindowText>, TranscribeError> {
+        let (first, others) = self.ways();
+        let tasks = windows.iter().zip(voices);
+        let tasks: Vec<Task<'_>> = tasks
+            .map(|(window, voice)| Task { window, voice })
+            .collect();
+        let mut attempts = self.generate(engine, &tasks, &first, timings)?;
+        let failed: Vec<usize> = (0..tasks.len())
+            .filter(|&i| self.has_failed(tasks[i], &attempts[i]))
+            .collect();
+        // Those that are done come first: the engine still holds what it heard.
+        let mut words = self.words(engine, &tasks, &attempts, timings)?;
+        if !failed.is_empty() {
+            let tasks: Vec<Task<'_>> = failed.iter().map(|&i| tasks[i]).collect();
+            let doubted = failed.iter().map(|&i| attempts[i].clone()).collect();
+            let better = self.try_again(engine, &tasks, doubted, &others, timings)?;
+            let found = self.words(engine, &tasks, &better, timings)?;
+            for ((i, attempt), found) in failed.into_iter().zip(better).zip(found) {
+                attempts[i] = attempt;
+                words[i] = found;
+            }
+        }
+        let texts = tasks.into_iter().zip(attempts).zip(words);
+        Ok(texts
+            .map(|((task, attempt), words)| self.text(task, &attempt, words))
+            .collect())
+    }
+
+    /// Decodes anew, one way after the other, until every window has an answer that passes; keeps the
+    /// best of each.
+    fn try_again(
+        &self,
+        engine: &mut dyn SpeechEngine,
+        tasks: &[Task<'_>],
+        mut best: Vec<Attempt>,
+        ways: &[Way],
+        timings: &mut Timings,
+    ) -> Result<Vec<Attempt>, TranscribeError> {
+        for way in ways {
+            let is_open = |i: usize, best: &[Attempt]| self.has_failed(tasks[i], &best[i]);
+            if (0..tasks.len()).all(|i| !is_open(i, &best)) {
+                break;
+            }
+            // All of them, whoever has passed: the engine holds what it heard of just these.
+            let attempts = self.generate(engine, tasks, way, timings)?;
+            for (i, attempt) in attempts.into_iter().enumerate() {
+                if !is_open(i, &best) {
+                    continue;
+                }
+                let tries = best[i].tries + 1;
+                let passes = !self.has_failed(tasks[i], &attempt);
+                let says_more = has_text(&attempt) && !has_text(&best[i]);
+                if passes
+                    || says_more
+                    || (has_text(&attempt) && is_better(&attempt, &best[i], &self.options))
+                {
+                    best[i] = attempt;
+                }
+                best[i].tries = tries;
+            }
+        }
+        for (task, attempt) in tasks.iter().zip(&mut best) {
+            attempt.is_doubtful = self.has_failed(*task, attempt);
+        }
+        Ok(best)
+    }
+
+    /// The usual way, and those for windows that it fails on.
+    fn ways(&self) -> (Way, Vec<Way>) {
+        let options = &self.options;
+        let mut temperatures = options.temperatures.iter().copied();
+        let plain = |temperature| Way {
+            decode: decode_options(&self.tokenizer, temperature, options),
+            without_timestamps: true,
+        };
+        let first = plain(temperatures.next().unwrap_or(0.0));
+        let timed = Way {
+            decode: first.decode.clone(),
+            without_timestamps: false,
+        };
+        let varied = Way {
+            decode: DecodeOptions {
+                no_repeat_ngram_size: LOOP_TOKENS,
+                repetition_penalty: LOOP_PENALTY,
+                ..first.decode.clone()
+            },
+            without_timestamps: true,
+        };
+        let others = [timed, varied].into_iter().chain(temperatures.map(plain));
+        (first, others.collect())
+    }
+
+    /// Whether an answer cannot be right: it fails the guards, or says nothing where speech was heard.
+    fn has_failed(&self, task: Task<'_>, attempt: &Attempt) -> bool {
+        let says_nothing = !has_text(attempt)
+            && !attempt.is_silent(&self.options)
+            && task.window.timeline.seconds() >= SURELY_SPEECH_S;
+        says_nothing || attempt.needs_another_try(&self.options)
+    }
+
+    fn generate(
+        &self,
+        engine: &mut dyn SpeechEngine,
+        tasks: &[Task<'_>],
+        way: &Way,
+        timings: &mut Timings,
+    ) -> Result<Vec<Attempt>, TranscribeError> {
+        let options = TranscribeOptions {
+            without_timestamps: way.without_timestamps,
+            ..(*self.options).clone()
+        };
+        let requests = tasks.iter().map(|task| {
+            let language = task.voice.language.as_deref();
+            Ok(WindowRequest {
+                window: Arc::clone(&task.window.mel),
+                prompt: Prompt::new(&self.tokenizer, language, &options)?.tokens(),
+            })
+        });
+        let requests: Vec<WindowRequest> = requests.collect::<Result<_, TranscribeError>>()?;
+        let started = Instant::now();
+        let mut answers = engine.generate(&requests, &way.decode)?;
+        timings.add(TimedStage::Generate, started.elapsed());
+        if answers.len() != tasks.len() {
+            return Err(TranscribeError::NoAnswer);
+        }
+        for answer in &mut answers {
+            answer
+                .tokens
+                .retain(|&token| self.tokenizer.timestamp_position(token).is_none());
+        }
+        let temperature = way.decode.temperature;
+        let attempts = answers.into_iter();
+        attempts
+            .map(|answer| judge(&self.tokenizer, answer, temperature, &self.options))
+            .collect()
+    }
+
+    /// The words of windows and their times in the audio.
+    fn words(
+        &self,
+        engine: &mut dyn SpeechEngine,
+        tasks: &[Task<'_>],
+        attempts: &[Attempt],
+        timings: &mut Timings,
+    ) -> Result<Vec<Vec<PlacedWord>>, TranscribeError> {
+        let started = Instant::now();
+        let mut languages: Vec<&Option<String>> = tasks.iter().map(|t| &t.voice.language).collect();
+        languages.sort();
+        languages.dedup();
+        let mut words = vec![Vec::new(); tasks.len()];
+        for language in languages {
+            let is_spoken = |i: usize| tasks[i].voice.language == *language;
+            let alignments =
+                self.align(engine, tasks, attempts, language.as_deref(), &is_spoken)?;
+            for (i, alignment) in alignments.into_iter().enumerate() {
+                if is_spoken(i) {
+                    words[i] = self.place(tasks[i], &attempts[i], &alignment)?;
+                }
+            }
+        }
+        timings.add(TimedStage::Align, started.elapsed());
+        Ok(words)
+    }
+
+    /// Aligns the windows of one language; the others are part of the call, so that the engine need not
+    /// hear the batch again, but have no text in it.
+    fn align(
+        &self,
+        engine: &mut dyn SpeechEngine,
+        tasks: &[Task<'_>],
+        attempts: &[Attempt],
+        language: Option<&str>,
+        is_spoken: &dyn Fn(usize) -> bool,
+    ) -> Result<Vec<Alignment>, TranscribeError> {
+        let mut start = vec![self.tokenizer.special().start_of_transcript];
+        if let Some(language) = language {
+            start.push(self.tokenizer.language(language)?);
+            start.push(self.tokenizer.task(self.options.task));
+        }
+        let requests = tasks.iter().zip(attempts).enumerate();
+        let requests: Vec<AlignRequest> = requests
+            .map(|(i, (task, attempt))| AlignRequest {
+                window: Arc::clone(&task.window.mel),
+                text: match is_spoken(i) && !attempt.is_silent(&self.options) {
+                    true => attempt.decoded.tokens.clone(),
+                    false => Vec::new(),
+                },
+            })
+            .collect();
+        let alignments = engine.align(&start, &requests)?;
+        if alignments.len() != tasks.len() {
+            return Err(TranscribeError::NoAnswer);
+        }
+        Ok(alignments)
+    }
+
+    fn place(
+        &self,
+        task: Task<'_>,
+        attempt: &Attempt,
+        alignment: &Alignment,
+    ) -> Result<Vec<PlacedWord>, TranscribeError> {
+        if attempt.is_silent(&self.options) {
+            return Ok(Vec::new());
+        }
+        let timeline = &task.window.timeline;
+        let language = task.voice.language.as_deref().unwrap_or("en");
+        let tokens = &attempt.decoded.tokens;
+        let seconds = timeline.seconds();
+        let mut words = words_of(&self.tokenizer, language, tokens, alignment, seconds)?;
+        let typical = TypicalDuration::of(&words);
+        shorten_at_sentence_ends(&mut words, typical);
+        let (before, behind) = (
+            &self.options.prepend_punctuations,
+            &self.options.append_punctuations,
+        );
+        let words = merge_punctuation(words, before, behind);
+        let placed = words.into_iter().map(|word: TokenWord| {
+            let (start, end) = timeline.place(word.start, word.end);
+            PlacedWord {
+                text: word.text,
+                tokens: word.tokens,
+                start: hundredths(start),
+                end: hundredths(end),
+                probability: word.probability,
+            }
+        });
+        Ok(placed.collect())
+    }
+
+    fn text(&self, task: Task<'_>, attempt: &Attempt, words: Vec<PlacedWord>) -> WindowText {
+        let timeline = &task.window.timeline;
+        WindowText {
+            seek: timeline.seek(),
+            seconds: timeline.seconds(),
+            end: timeline.end(),
+            words,
+            language: task.voice.language.clone(),
+            language_probability: task.voice.probability,
+            temperature: attempt.temperature,
+            avg_logprob: attempt.avg_logprob as f32,
+            compression_ratio: attempt.compression_ratio,
+            no_speech_prob: attempt.decoded.no_speech_prob,
+            tries: attempt.tries,
+            is_doubtful: attempt.is_doubtful,
+            is_silent: attempt.is_silent(&self.options),
+        }
+    }
+}
+
+/// Tokens that a window that looped may not repeat, and how much less likely used tokens become there.
+const LOOP_TOKENS: usize = 4;
+const LOOP_PENALTY: f32 = 1.1;
+
+fn has_text(attempt: &Attempt) -> bool {
+    !attempt.decoded.tokens.is_empty()
+}
+
+fn hundredths(seconds: f64) -> f64 {
+    (seconds * 100.0).round() / 100.0
+}
