@@ -3,20 +3,25 @@
 //! A batch stands alone: what its windows are decoded to depends on them, the options and the
 //! episode's language. So a run that was interrupted goes on with the same batches to the same text.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::gaps::{Filled, Found, Gap, cut, filled, gaps, log_probability, unknown};
 use super::packing::SpeechWindow;
+use super::pauses::leave_pauses;
 use super::voice::Voice;
 use crate::transcribe::engine::{
-    AlignRequest, Alignment, DecodeOptions, SpeechEngine, WindowRequest,
+    AlignRequest, Alignment, DecodeOptions, Decoded, MelWindow, SpeechEngine, WindowRequest,
 };
 use crate::transcribe::fallback::{Attempt, decode_options, is_better, judge};
 use crate::transcribe::kpis::{TimedStage, Timings};
 use crate::transcribe::options::TranscribeOptions;
 use crate::transcribe::prompt::Prompt;
+use crate::transcribe::segmenting::FRAME_SECONDS;
 use crate::transcribe::sequential::TranscribeError;
 use crate::transcribe::tokenizer::Tokenizer;
 use crate::transcribe::words::{
@@ -66,11 +71,17 @@ pub(super) struct Decoder {
     pub(super) options: Arc<TranscribeOptions>,
 }
 
-/// A window and who speaks in it.
-#[derive(Clone, Copy)]
+/// What to decode, and who speaks in it.
+#[derive(Clone)]
 struct Task<'a> {
-    window: &'a SpeechWindow,
+    mel: Arc<MelWindow>,
     voice: &'a Voice,
+}
+
+impl Task<'_> {
+    fn seconds(&self) -> f64 {
+        self.mel.frames as f64 * FRAME_SECONDS
+    }
 }
 
 /// A way to decode a window.
@@ -93,30 +104,145 @@ impl Decoder {
         timings: &mut Timings,
     ) -> Result<Vec<WindowText>, TranscribeError> {
         let (first, others) = self.ways();
-        let tasks = windows.iter().zip(voices);
-        let tasks: Vec<Task<'_>> = tasks
-            .map(|(window, voice)| Task { window, voice })
-            .collect();
+        let tasks = windows.iter().zip(voices).map(|(window, voice)| Task {
+            mel: Arc::clone(&window.mel),
+            voice,
+        });
+        let tasks: Vec<Task<'_>> = tasks.collect();
         let mut attempts = self.generate(engine, &tasks, &first, timings)?;
         let failed: Vec<usize> = (0..tasks.len())
-            .filter(|&i| self.has_failed(tasks[i], &attempts[i]))
+            .filter(|&i| self.has_failed(&tasks[i], &attempts[i]))
             .collect();
         // Those that are done come first: the engine still holds what it heard.
         let mut words = self.words(engine, &tasks, &attempts, timings)?;
         if !failed.is_empty() {
-            let tasks: Vec<Task<'_>> = failed.iter().map(|&i| tasks[i]).collect();
+            let again: Vec<Task<'_>> = failed.iter().map(|&i| tasks[i].clone()).collect();
             let doubted = failed.iter().map(|&i| attempts[i].clone()).collect();
-            let better = self.try_again(engine, &tasks, doubted, &others, timings)?;
-            let found = self.words(engine, &tasks, &better, timings)?;
+            let better = self.try_again(engine, &again, doubted, &others, timings)?;
+            let found = self.words(engine, &again, &better, timings)?;
             for ((i, attempt), found) in failed.into_iter().zip(better).zip(found) {
                 attempts[i] = attempt;
                 words[i] = found;
             }
         }
-        let texts = tasks.into_iter().zip(attempts).zip(words);
+        self.fill_gaps(engine, &tasks, &mut attempts, &mut words, timings)?;
+        let texts = std::iter::zip(windows, voices).zip(attempts).zip(words);
         Ok(texts
-            .map(|((task, attempt), words)| self.text(task, &attempt, words))
+            .map(|(((window, voice), attempt), words)| self.text(window, voice, &attempt, words))
             .collect())
+    }
+
+    /// Decodes the stretches without words by themselves, and adds what is surely said there.
+    fn fill_gaps(
+        &self,
+        engine: &mut dyn SpeechEngine,
+        tasks: &[Task<'_>],
+        attempts: &mut [Attempt],
+        words: &mut [Vec<TokenWord>],
+        timings: &mut Timings,
+    ) -> Result<(), TranscribeError> {
+        let mut stretches = Vec::new();
+        for (i, task) in tasks.iter().enumerate() {
+            if has_text(&attempts[i]) && !attempts[i].is_silent(&self.options) {
+                let found = gaps(&words[i], task.seconds()).into_iter();
+                stretches.extend(found.map(|gap| (i, gap)));
+            }
+        }
+        let mut found: BTreeMap<usize, Vec<Found>> = BTreeMap::new();
+        for stretches in stretches.chunks(tasks.len().max(1)) {
+            let heard = self.hear_gaps(engine, tasks, stretches, timings)?;
+            for (&(i, gap), heard) in stretches.iter().zip(heard) {
+                let unknown = unknown(&words[i], gap, heard);
+                found.entry(i).or_default().extend(unknown);
+            }
+        }
+        found.retain(|_, found| !found.is_empty());
+        // Twice: where one of several finds is wrong, the others are judged anew without it.
+        for _ in 0..2 {
+            if found.is_empty() {
+                break;
+            }
+            found = self.add_found(engine, tasks, attempts, words, found, timings)?;
+        }
+        Ok(())
+    }
+
+    /// Adds to each window what was found, if the model agrees to all of it. Gives what it agrees to
+    /// in the other windows.
+    fn add_found(
+        &self,
+        engine: &mut dyn SpeechEngine,
+        tasks: &[Task<'_>],
+        attempts: &mut [Attempt],
+        words: &mut [Vec<TokenWord>],
+        found: BTreeMap<usize, Vec<Found>>,
+        timings: &mut Timings,
+    ) -> Result<BTreeMap<usize, Vec<Found>>, TranscribeError> {
+        let texts: Vec<Filled> = found
+            .iter()
+            .map(|(&i, found)| filled(&words[i], found))
+            .collect();
+        let subset: Vec<Task<'_>> = found.keys().map(|&i| tasks[i].clone()).collect();
+        let candidates = found.keys().zip(&texts).map(|(&i, text)| Attempt {
+            decoded: Decoded {
+                tokens: text.tokens.clone(),
+                ..attempts[i].decoded.clone()
+            },
+            ..attempts[i].clone()
+        });
+        let candidates: Vec<Attempt> = candidates.collect();
+        let aligned = self.words_and_probabilities(engine, &subset, &candidates, timings)?;
+        let mut left = BTreeMap::new();
+        let judged = found.into_iter().zip(texts).zip(candidates).zip(aligned);
+        for ((((i, mut found), text), candidate), (timed, probabilities)) in judged {
+            let is_sure = |range: &Range<usize>| {
+                eprintln!(
+                    "FOUND {:.2} {:?}",
+                    log_probability(probabilities.get(range.clone()).unwrap_or(&[])),
+                    self.tokenizer.decode(&text.tokens[range.clone()])
+                );
+                let probabilities = probabilities.get(range.clone()).unwrap_or(&[]);
+                !probabilities.is_empty() && log_probability(probabilities) >= SURE_LOG_PROBABILITY
+            };
+            let sure: Vec<bool> = text.found.iter().map(is_sure).collect();
+            if sure.iter().all(|&sure| sure) {
+                words[i] = timed;
+                attempts[i] = candidate;
+                continue;
+            }
+            let mut sure = sure.into_iter();
+            found.retain(|_| sure.next().unwrap_or(false));
+            if !found.is_empty() {
+                left.insert(i, found);
+            }
+        }
+        Ok(left)
+    }
+
+    /// What may be said in each of `stretches`, at most as many as there are tasks, in times of their
+    /// windows.
+    fn hear_gaps(
+        &self,
+        engine: &mut dyn SpeechEngine,
+        tasks: &[Task<'_>],
+        stretches: &[(usize, Gap)],
+        timings: &mut Timings,
+    ) -> Result<Vec<Vec<TokenWord>>, TranscribeError> {
+        let (way, _) = self.ways();
+        let cuts = stretches.iter().map(|&(i, gap)| cut(&tasks[i].mel, gap));
+        let parts = cuts.zip(stretches).map(|(mel, &(i, _))| Task {
+            mel,
+            voice: tasks[i].voice,
+        });
+        let parts: Vec<Task<'_>> = parts.collect();
+        let heard = self.generate(engine, &parts, &way, timings)?;
+        let mut found = self.words(engine, &parts, &heard, timings)?;
+        for (words, attempt) in found.iter_mut().zip(&heard) {
+            if attempt.needs_another_try(&self.options) {
+                words.clear();
+            }
+        }
+        Ok(found)
     }
 
     /// Decodes anew, one way after the other, until every window has an answer that passes; keeps the
@@ -130,7 +256,7 @@ impl Decoder {
         timings: &mut Timings,
     ) -> Result<Vec<Attempt>, TranscribeError> {
         for way in ways {
-            let is_open = |i: usize, best: &[Attempt]| self.has_failed(tasks[i], &best[i]);
+            let is_open = |i: usize, best: &[Attempt]| self.has_failed(&tasks[i], &best[i]);
             if (0..tasks.len()).all(|i| !is_open(i, &best)) {
                 break;
             }
@@ -141,7 +267,7 @@ impl Decoder {
                     continue;
                 }
                 let tries = best[i].tries + 1;
-                let passes = !self.has_failed(tasks[i], &attempt);
+                let passes = !self.has_failed(&tasks[i], &attempt);
                 let says_more = has_text(&attempt) && !has_text(&best[i]);
                 if passes
                     || says_more
@@ -153,7 +279,7 @@ impl Decoder {
             }
         }
         for (task, attempt) in tasks.iter().zip(&mut best) {
-            attempt.is_doubtful = self.has_failed(*task, attempt);
+            attempt.is_doubtful = self.has_failed(task, attempt);
         }
         Ok(best)
     }
@@ -184,10 +310,10 @@ impl Decoder {
     }
 
     /// Whether an answer cannot be right: it fails the guards, or says nothing where speech was heard.
-    fn has_failed(&self, task: Task<'_>, attempt: &Attempt) -> bool {
+    fn has_failed(&self, task: &Task<'_>, attempt: &Attempt) -> bool {
         let says_nothing = !has_text(attempt)
             && !attempt.is_silent(&self.options)
-            && task.window.timeline.seconds() >= SURELY_SPEECH_S;
+            && task.seconds() >= SURELY_SPEECH_S;
         says_nothing || attempt.needs_another_try(&self.options)
     }
 
@@ -205,7 +331,7 @@ impl Decoder {
         let requests = tasks.iter().map(|task| {
             let language = task.voice.language.as_deref();
             Ok(WindowRequest {
-                window: Arc::clone(&task.window.mel),
+                window: Arc::clone(&task.mel),
                 prompt: Prompt::new(&self.tokenizer, language, &options)?.tokens(),
             })
         });
@@ -228,31 +354,44 @@ impl Decoder {
             .collect()
     }
 
-    /// The words of windows and their times in the audio.
+    /// The words of windows and their times in these.
     fn words(
         &self,
         engine: &mut dyn SpeechEngine,
         tasks: &[Task<'_>],
         attempts: &[Attempt],
         timings: &mut Timings,
-    ) -> Result<Vec<Vec<PlacedWord>>, TranscribeError> {
+    ) -> Result<Vec<Vec<TokenWord>>, TranscribeError> {
+        let found = self.words_and_probabilities(engine, tasks, attempts, timings)?;
+        Ok(found.into_iter().map(|(words, _)| words).collect())
+    }
+
+    /// As [`words`](Self::words), with the probability of each token.
+    fn words_and_probabilities(
+        &self,
+        engine: &mut dyn SpeechEngine,
+        tasks: &[Task<'_>],
+        attempts: &[Attempt],
+        timings: &mut Timings,
+    ) -> Result<Vec<(Vec<TokenWord>, Vec<f32>)>, TranscribeError> {
         let started = Instant::now();
         let mut languages: Vec<&Option<String>> = tasks.iter().map(|t| &t.voice.language).collect();
         languages.sort();
         languages.dedup();
-        let mut words = vec![Vec::new(); tasks.len()];
+        let mut found = vec![(Vec::new(), Vec::new()); tasks.len()];
         for language in languages {
             let is_spoken = |i: usize| tasks[i].voice.language == *language;
             let alignments =
                 self.align(engine, tasks, attempts, language.as_deref(), &is_spoken)?;
             for (i, alignment) in alignments.into_iter().enumerate() {
                 if is_spoken(i) {
-                    words[i] = self.place(tasks[i], &attempts[i], &alignment)?;
+                    let words = self.timed(&tasks[i], &attempts[i], &alignment)?;
+                    found[i] = (words, alignment.probabilities);
                 }
             }
         }
         timings.add(TimedStage::Align, started.elapsed());
-        Ok(words)
+        Ok(found)
     }
 
     /// Aligns the windows of one language; the others are part of the call, so that the engine need not
@@ -273,7 +412,7 @@ impl Decoder {
         let requests = tasks.iter().zip(attempts).enumerate();
         let requests: Vec<AlignRequest> = requests
             .map(|(i, (task, attempt))| AlignRequest {
-                window: Arc::clone(&task.window.mel),
+                window: Arc::clone(&task.mel),
                 text: match is_spoken(i) && !attempt.is_silent(&self.options) {
                     true => attempt.decoded.tokens.clone(),
                     false => Vec::new(),
@@ -287,28 +426,37 @@ impl Decoder {
         Ok(alignments)
     }
 
-    fn place(
+    fn timed(
         &self,
-        task: Task<'_>,
+        task: &Task<'_>,
         attempt: &Attempt,
         alignment: &Alignment,
-    ) -> Result<Vec<PlacedWord>, TranscribeError> {
+    ) -> Result<Vec<TokenWord>, TranscribeError> {
         if attempt.is_silent(&self.options) {
             return Ok(Vec::new());
         }
-        let timeline = &task.window.timeline;
         let language = task.voice.language.as_deref().unwrap_or("en");
         let tokens = &attempt.decoded.tokens;
-        let seconds = timeline.seconds();
-        let mut words = words_of(&self.tokenizer, language, tokens, alignment, seconds)?;
+        let mut words = words_of(&self.tokenizer, language, tokens, alignment, task.seconds())?;
         let typical = TypicalDuration::of(&words);
         shorten_at_sentence_ends(&mut words, typical);
         let (before, behind) = (
             &self.options.prepend_punctuations,
             &self.options.append_punctuations,
         );
-        let words = merge_punctuation(words, before, behind);
-        let placed = words.into_iter().map(|word: TokenWord| {
+        Ok(merge_punctuation(words, before, behind))
+    }
+
+    fn text(
+        &self,
+        window: &SpeechWindow,
+        voice: &Voice,
+        attempt: &Attempt,
+        mut words: Vec<TokenWord>,
+    ) -> WindowText {
+        leave_pauses(&mut words, &window.speech);
+        let timeline = &window.timeline;
+        let placed = words.into_iter().map(|word| {
             let (start, end) = timeline.place(word.start, word.end);
             PlacedWord {
                 text: word.text,
@@ -318,18 +466,13 @@ impl Decoder {
                 probability: word.probability,
             }
         });
-        Ok(placed.collect())
-    }
-
-    fn text(&self, task: Task<'_>, attempt: &Attempt, words: Vec<PlacedWord>) -> WindowText {
-        let timeline = &task.window.timeline;
         WindowText {
             seek: timeline.seek(),
             seconds: timeline.seconds(),
             end: timeline.end(),
-            words,
-            language: task.voice.language.clone(),
-            language_probability: task.voice.probability,
+            words: placed.collect(),
+            language: voice.language.clone(),
+            language_probability: voice.probability,
             temperature: attempt.temperature,
             avg_logprob: attempt.avg_logprob as f32,
             compression_ratio: attempt.compression_ratio,
@@ -340,6 +483,9 @@ impl Decoder {
         }
     }
 }
+
+/// Mean log-probability of words that are believed in a stretch where none were found at first.
+const SURE_LOG_PROBABILITY: f64 = -1.0;
 
 /// Tokens that a window that looped may not repeat, and how much less likely used tokens become there.
 const LOOP_TOKENS: usize = 4;

@@ -1,5 +1,6 @@
 //! From the media file to windows of speech, ahead of the model and on a thread of its own.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 
@@ -59,6 +60,7 @@ impl FrontEnd<'_> {
         let mut probabilities = Vec::new();
         while way.decode(&mut probabilities)? {
             for probability in probabilities.drain(..) {
+                way.sound.push_probability(probability);
                 if let Some(span) = way.spans.push(probability) {
                     way.pack(span)?;
                 }
@@ -104,7 +106,11 @@ impl Way<'_> {
 
     fn pack(&mut self, span: SpeechSpan) -> Result<(), FeatureError> {
         self.speech_samples += span.end - span.start;
-        match self.packer.push(span, self.sound.of(span)) {
+        let sound = &self.sound;
+        match self
+            .packer
+            .push(span, sound.of(span), |sample| sound.speech_at(sample))
+        {
             Some(packed) => self.give(packed),
             None => Ok(()),
         }
@@ -126,6 +132,7 @@ impl Way<'_> {
     fn finish(mut self, mut probabilities: Vec<f32>) -> Result<Audio, FeatureError> {
         std::mem::take(&mut self.detector).finish(&mut probabilities);
         for probability in probabilities {
+            self.sound.push_probability(probability);
             if let Some(span) = self.spans.push(probability) {
                 self.pack(span)?;
             }
@@ -147,12 +154,16 @@ impl Way<'_> {
     }
 }
 
-/// The newest samples.
+/// The newest samples, and how probable speech is in them.
 #[derive(Debug, Default)]
 struct Sound {
     samples: Vec<f32>,
     /// Index of the first one held.
     first: u64,
+    /// By frames of the detector.
+    probabilities: VecDeque<f32>,
+    /// Index of the first one held.
+    first_probability: u64,
 }
 
 impl Sound {
@@ -164,6 +175,22 @@ impl Sound {
             self.first += surplus as u64;
         }
         self.samples.extend_from_slice(samples);
+    }
+
+    fn push_probability(&mut self, probability: f32) {
+        self.probabilities.push_back(probability);
+        if self.probabilities.len() > HELD / SpeechDetector::FRAME {
+            self.probabilities.pop_front();
+            self.first_probability += 1;
+        }
+    }
+
+    /// How probable speech is at a sample that is held; 0 where that is unknown.
+    fn speech_at(&self, sample: u64) -> f32 {
+        let frame = sample / SpeechDetector::FRAME as u64;
+        let held = frame.checked_sub(self.first_probability);
+        let held = held.and_then(|at| self.probabilities.get(usize::try_from(at).ok()?));
+        held.copied().unwrap_or(0.0)
     }
 
     /// The samples of `span`, which ended no longer ago than it can last.

@@ -12,7 +12,9 @@
 
 mod decode;
 mod front;
+mod gaps;
 mod packing;
+mod pauses;
 mod sentences;
 mod shelf;
 mod timeline;

@@ -10,10 +10,15 @@ use crate::transcribe::vad::SpeechSpan;
 /// Samples of a whole window.
 pub(super) const WINDOW: usize = 30 * SAMPLE_RATE as usize;
 
+/// Samples of a mel frame's step.
+const FRAME: usize = SAMPLE_RATE as usize / 100;
+
 /// Speech of at most 30 s, without the longer silences between.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SpeechWindow {
     pub(super) mel: Arc<MelWindow>,
+    /// Probability of speech, one for each frame of 10 ms.
+    pub(super) speech: Arc<[f32]>,
     pub(super) timeline: Timeline,
 }
 
@@ -21,6 +26,7 @@ pub(super) struct SpeechWindow {
 #[derive(Debug, Default)]
 pub(super) struct Packed {
     samples: Vec<f32>,
+    speech: Vec<f32>,
     pub(super) timeline: Timeline,
 }
 
@@ -31,12 +37,27 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    /// Adds a span and its samples, 30 s at most; gives the window that it did not fit into.
-    pub(super) fn push(&mut self, span: SpeechSpan, samples: &[f32]) -> Option<Packed> {
+    /// Adds a span and its samples, 30 s at most; gives the window that it did not fit into. `speech`
+    /// tells how probable speech is at a sample of the audio.
+    pub(super) fn push(
+        &mut self,
+        span: SpeechSpan,
+        samples: &[f32],
+        speech: impl Fn(u64) -> f32,
+    ) -> Option<Packed> {
         let is_full = self.open.samples.len() + samples.len() > WINDOW;
         let full = is_full.then(|| self.take()).flatten();
+        let before = self.open.samples.len();
         self.open.samples.extend_from_slice(samples);
         self.open.timeline.push(span);
+        loop {
+            let middle = self.open.speech.len() * FRAME + FRAME / 2;
+            if middle >= self.open.samples.len() {
+                break;
+            }
+            let sample = span.start + middle.saturating_sub(before) as u64;
+            self.open.speech.push(speech(sample));
+        }
         full
     }
 
@@ -70,6 +91,7 @@ impl Packed {
                 n_mels,
                 frames,
             }),
+            speech: self.speech.into(),
             timeline: self.timeline,
         }
     }
@@ -94,7 +116,11 @@ mod tests {
         let mut lengths = Vec::new();
         for (start, seconds) in [(0, 10), (20, 20), (50, 1), (60, 30), (100, 5)] {
             let (span, samples) = span(start, seconds);
-            lengths.extend(packer.push(span, &samples).map(|w| w.timeline.seconds()));
+            lengths.extend(
+                packer
+                    .push(span, &samples, |_| 0.9)
+                    .map(|w| w.timeline.seconds()),
+            );
         }
         lengths.extend(packer.take().map(|w| w.timeline.seconds()));
         assert_eq!(lengths, [30.0, 1.0, 30.0, 5.0]);
@@ -105,9 +131,11 @@ mod tests {
     fn a_window_says_how_much_of_it_is_audio() {
         let mut packer = Packer::default();
         let (span, samples) = span(3, 2);
-        packer.push(span, &samples);
+        packer.push(span, &samples, |sample| sample as f32);
         let window = packer.take().unwrap().features(80);
         assert_eq!(window.mel.frames, 200);
+        assert_eq!(window.speech.len(), 200);
+        assert_eq!(window.speech[..2], [48_080.0, 48_240.0]);
         assert_eq!(window.mel.features.len(), 80 * MelWindow::FRAMES);
         let column = |frame: usize| window.mel.features[frame];
         assert!(column(100) != 0.0 && column(200) == 0.0);
