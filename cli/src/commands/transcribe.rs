@@ -134,6 +134,7 @@ pub(crate) async fn drain(
             raw: stores.raw.clone(),
             stage: stores.stage.clone(),
             transcriber: speech.transcriber(settings.transcribe.options()),
+            output: Default::default(),
             reuse_transcripts: settings.transcribe.reuse_transcripts,
             observer: observer.clone(),
             metrics: Arc::clone(&stores.metrics),
