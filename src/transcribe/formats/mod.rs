@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
+
 use crate::domain::{EpisodeId, ExtraFormat, Transcript};
 
 pub(super) mod clean;
@@ -24,13 +26,16 @@ pub use lines::CueLayout;
 pub use segments_jsonl::{SegmentRow, WordRow};
 
 /// What a transcript is written as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OutputFormat {
     /// openai's shape plus `language_probability` and `duration`, on one line.
+    #[serde(rename = "json")]
     TranscriptJson,
     /// WebVTT for players.
     Vtt,
     /// One [`SegmentRow`] a line, for queries.
+    #[serde(rename = "segments")]
     SegmentsJsonl,
     /// SubRip for video editors.
     Srt,
@@ -82,6 +87,19 @@ impl OutputFormat {
         }
     }
 
+    /// What people call it, in settings and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TranscriptJson => "json",
+            Self::Vtt => "vtt",
+            Self::SegmentsJsonl => "segments",
+            Self::Srt => "srt",
+            Self::Tsv => "tsv",
+            Self::Txt => "txt",
+            Self::PodcastJson => "podcast-json",
+        }
+    }
+
     /// What the names of its files end with, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
@@ -128,6 +146,10 @@ mod tests {
         assert_eq!(names.len(), OutputFormat::ALL.len());
         let extra: BTreeSet<_> = OutputFormat::ALL.iter().filter_map(|f| f.extra()).collect();
         assert_eq!(extra, ExtraFormat::ALL.into());
+        for format in OutputFormat::ALL {
+            let read: OutputFormat = serde_json::from_value(format.as_str().into()).unwrap();
+            assert_eq!(read, format);
+        }
     }
 
     #[test]
