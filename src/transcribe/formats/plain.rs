@@ -5,16 +5,16 @@
 /// typographers mean it.
 pub(super) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
-    for word in text
-        .split(is_break_or_space)
-        .filter(|word| !word.is_empty())
-    {
+    let words = text.split(is_break_or_space);
+    // A no-break space alone is no word.
+    for word in words.filter(|word| !word.trim().is_empty()) {
         if !line.is_empty() {
             line.push(' ');
         }
         line.push_str(word);
     }
-    line
+    // At the ends a no-break space means nothing, and alone on a line it ends a cue for some readers.
+    line.trim().to_owned()
 }
 
 pub(super) fn is_break_or_space(character: char) -> bool {
@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn every_kind_of_break_becomes_a_space() {
         assert_eq!(one_line(" a\r\n\tb\u{2028}\0c \u{85}d "), "a b c d");
-        assert_eq!(one_line("Oui\u{a0}!"), "Oui\u{a0}!");
+        assert_eq!(one_line("Oui\u{a0}! \u{a0} \n"), "Oui\u{a0}!");
     }
 
     #[test]
