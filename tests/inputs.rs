@@ -245,6 +245,26 @@ fn the_sound_of_a_film_is_found_beside_its_pictures() {
 }
 
 #[test]
+fn joined_ogg_files_are_decoded_to_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = [
+        made("one.opus", "-c:a libopus -ac 1", 0),
+        made("two.opus", "-c:a libopus -ac 2 -frame_duration 60", 0),
+    ];
+    let files = parts.map(|part| make(folder.path(), &part));
+    let joined = files.map(|file| fs::read(file).unwrap()).concat();
+    let file = folder.path().join("joined.opus");
+    fs::write(&file, joined).unwrap();
+    let found = decode(&file).unwrap();
+    // Delay and padding of both are dropped.
+    assert_eq!(
+        found.samples.len() as f64,
+        2.0 * SECONDS * f64::from(found.rate)
+    );
+    assert_eq!(found.damage, None);
+}
+
+#[test]
 fn a_cut_file_of_any_kind_gives_its_part_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     for (cut, arguments) in [

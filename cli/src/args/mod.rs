@@ -122,7 +122,7 @@ pub(crate) struct GlobalArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Fetch(FetchArguments),
-    Transcribe(TranscribeArguments),
+    Transcribe(Box<TranscribeArguments>),
     Status(StatusArguments),
     Feeds(FeedsArguments),
     Demo(DemoArguments),

@@ -2,58 +2,30 @@
 
 mod destination;
 mod input;
+mod summary;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use podrun::domain::{EpisodeId, FailureClass, StageName};
 use podrun::runtime::telemetry::{Event, Observer};
 use podrun::transcribe::formats::FinishedTranscript;
 use podrun::transcribe::sequential::Watch;
 use podrun::transcribe::transcriber::{HearError, Heard, Transcriber};
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use self::destination::Destination;
 use self::input::{Input, Media};
+use self::summary::{FileResult, Summary};
 use super::transcribe::load;
 use crate::args::{GlobalArguments, TranscribeArguments};
 use crate::exit::Code;
-use crate::output::{self, text};
+use crate::output;
 use crate::settings::TranscribeSettings;
 use crate::signals::Shutdown;
 use crate::wire::speech;
 
 const STAGE: StageName = StageName::Transcribe;
-
-/// The result of a run.
-#[derive(Debug, Serialize)]
-struct Summary {
-    model: String,
-    done: u64,
-    failed: u64,
-    interrupted: bool,
-    elapsed_s: f64,
-    files: Vec<FileResult>,
-}
-
-/// What became of one file.
-#[derive(Debug, Default, Serialize)]
-struct FileResult {
-    file: String,
-    /// What was written.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    outputs: Vec<String>,
-    /// The transcript itself, where it goes nowhere else.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<String>,
-    language: Option<String>,
-    audio_s: Option<f64>,
-    elapsed_s: f64,
-    /// What is wrong with the file; what could be decoded was transcribed.
-    damage: Option<String>,
-    error: Option<String>,
-}
 
 /// Why a file has no transcript.
 enum Stop {
@@ -69,7 +41,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<Code> {
     let inputs = Input::all(&options.files)?;
     let destination = Destination::new(options, &inputs)?;
-    let mut run = Run {
+    let run = Run {
         global,
         settings,
         destination,
@@ -94,50 +66,50 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn all(&mut self, inputs: &[Input]) -> anyhow::Result<Summary> {
+    async fn all(&self, inputs: &[Input]) -> anyhow::Result<Summary> {
         let started = Instant::now();
-        let mut summary = Summary {
-            model: self.settings.model.clone(),
-            done: 0,
-            failed: 0,
-            interrupted: false,
-            elapsed_s: 0.0,
-            files: Vec::new(),
-        };
+        let mut summary = Summary::new(&self.settings.model);
         let model = speech::check(self.settings)?;
         // Loading a model takes its time, and a file that is not there needs none.
         let speech = match inputs.iter().any(|input| input.problem().is_none()) {
             true => Some(load(self.settings, model, &self.observer).await?),
             false => None,
         };
-        let layout = self.settings.run.layout;
         for input in inputs {
-            let begun = Instant::now();
             let transcriber = speech
                 .as_ref()
                 .map(|speech| speech.transcriber(self.settings.options()));
-            let heard = self.hear(input, transcriber).await;
-            let mut result = FileResult {
-                file: input.name.clone(),
-                elapsed_s: begun.elapsed().as_secs_f64(),
-                ..FileResult::default()
-            };
-            match heard {
-                Ok(heard) => self.deliver(input, &heard, &layout, &mut result)?,
-                Err(Stop::Failed(class, problem)) => {
-                    self.failed(input, class, problem, &mut result)
-                }
-                Err(Stop::Interrupted) => {
+            match self.one(input, transcriber).await? {
+                Some(result) => summary.count(result),
+                None => {
                     summary.interrupted = true;
                     break;
                 }
             }
-            summary.failed += u64::from(result.error.is_some());
-            summary.done += u64::from(result.error.is_none());
-            summary.files.push(result);
         }
         summary.elapsed_s = started.elapsed().as_secs_f64();
         Ok(summary)
+    }
+
+    /// What became of a file; `None` where the run was interrupted.
+    async fn one(
+        &self,
+        input: &Input,
+        transcriber: Option<Transcriber>,
+    ) -> anyhow::Result<Option<FileResult>> {
+        let begun = Instant::now();
+        let heard = self.hear(input, transcriber).await;
+        let mut result = FileResult {
+            file: input.name.clone(),
+            elapsed_s: begun.elapsed().as_secs_f64(),
+            ..FileResult::default()
+        };
+        match heard {
+            Ok(heard) => self.deliver(input, &heard, &mut result)?,
+            Err(Stop::Failed(class, problem)) => self.failed(input, class, problem, &mut result),
+            Err(Stop::Interrupted) => return Ok(None),
+        }
+        Ok(Some(result))
     }
 
     async fn hear(&self, input: &Input, transcriber: Option<Transcriber>) -> Result<Heard, Stop> {
@@ -156,43 +128,43 @@ impl Run<'_> {
             episode: input.episode.clone(),
             title: String::new(),
         });
-        let input = input.clone();
+        let media = self.media(input).await?;
+        let cancel = self.cancel.clone();
         let mut watch = FileWatch {
             observer: Arc::clone(&self.observer),
             episode: input.episode.clone(),
-            cancel: self.cancel.clone(),
+            cancel: cancel.clone(),
         };
-        let cancel = self.cancel.clone();
         let hearing = tokio::task::spawn_blocking(move || {
-            let media = Media::of(&input, &cancel).map_err(|error| match error {
-                None => Stop::Interrupted,
-                Some(error) => Stop::Failed(FailureClass::Storage, error.to_string()),
-            })?;
-            let heard = transcriber.hear(&|| media.open(), &mut watch, &cancel);
-            heard.map_err(|error| match error {
+            transcriber.hear(&|| media.open(), &mut watch, &cancel)
+        });
+        hearing
+            .await
+            .map_err(unexpected)?
+            .map_err(|error| match error {
                 HearError::Cancelled => Stop::Interrupted,
                 HearError::Failed(failure) => Stop::Failed(failure.class, failure.to_string()),
                 other => Stop::Failed(FailureClass::Engine, other.to_string()),
             })
-        });
+    }
+
+    /// The file, or all that comes through a pipe; into which nobody may ever write, so a
+    /// cancellation does not wait for it.
+    async fn media(&self, input: &Input) -> Result<Media, Stop> {
+        let input = input.clone();
+        let opening = tokio::task::spawn_blocking(move || Media::of(&input));
         tokio::select! {
-            heard = hearing => heard.unwrap_or_else(|error| {
-                let problem = format!("the transcription ended unexpectedly: {error}");
-                Err(Stop::Failed(FailureClass::Engine, problem))
-            }),
-            // Nobody may ever write to stdin again; the process ends without it.
-            () = stuck(&self.cancel) => Err(Stop::Interrupted),
+            opened = opening => {
+                let opened = opened.map_err(unexpected)?;
+                opened.map_err(|error| Stop::Failed(FailureClass::Storage, error.to_string()))
+            }
+            () = self.cancel.cancelled() => Err(Stop::Interrupted),
         }
     }
 
     /// Brings a transcript to where it was asked for.
-    fn deliver(
-        &mut self,
-        input: &Input,
-        heard: &Heard,
-        layout: &podrun::transcribe::formats::CueLayout,
-        result: &mut FileResult,
-    ) -> anyhow::Result<()> {
+    fn deliver(&self, input: &Input, heard: &Heard, result: &mut FileResult) -> anyhow::Result<()> {
+        let layout = &self.settings.run.layout;
         let finished = FinishedTranscript {
             episode: &input.episode,
             transcript: &heard.transcript,
@@ -256,29 +228,9 @@ impl Run<'_> {
     }
 }
 
-impl Summary {
-    fn text(&self) -> String {
-        let seconds: f64 = self.files.iter().filter_map(|file| file.audio_s).sum();
-        let audio = text::clock(Duration::from_secs_f64(seconds.max(0.0)));
-        let elapsed = text::clock(Duration::from_secs_f64(self.elapsed_s));
-        let files = text::count(self.done, "file");
-        let mut line = format!("transcribed {files} ({audio} of audio) in {elapsed}");
-        if self.failed > 0 {
-            line += &format!(", {} failed", self.failed);
-        }
-        line.push('\n');
-        for path in self.files.iter().flat_map(|file| &file.outputs) {
-            line += &format!("  {}\n", text::printable(path));
-        }
-        line
-    }
-}
-
-/// A while after the cancellation, for those who do not listen to it.
-async fn stuck(cancel: &CancellationToken) {
-    const PATIENCE: Duration = Duration::from_secs(10);
-    cancel.cancelled().await;
-    tokio::time::sleep(PATIENCE).await;
+fn unexpected(error: tokio::task::JoinError) -> Stop {
+    let problem = format!("the transcription ended unexpectedly: {error}");
+    Stop::Failed(FailureClass::Engine, problem)
 }
 
 /// Tells how far it is, and whether to go on.

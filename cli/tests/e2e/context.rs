@@ -130,6 +130,16 @@ impl Context {
             .unwrap()
     }
 
+    /// Starts and returns at once; what it says is kept, and stdin stays open with nothing in it.
+    pub(crate) fn start_waiting_for_stdin(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
     /// Every file below a folder, by its path relative to it, with its size.
     pub(crate) fn files(&self, relative: &str) -> BTreeMap<String, u64> {
         let mut found = BTreeMap::new();

@@ -1,7 +1,9 @@
 //! `podrun transcribe FILE...`: how people try a transcriber.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -218,6 +220,25 @@ fn a_cut_file_is_transcribed_as_far_as_it_goes() {
         !file["content"].as_str().unwrap().trim().is_empty(),
         "{file:#}"
     );
+}
+
+#[test]
+fn an_interruption_does_not_wait_for_a_pipe_into_which_nobody_writes() {
+    let context = context();
+    let model = fixture_model();
+    let arguments = ["transcribe", "-", "--model", &model];
+    let mut running = context.start_waiting_for_stdin(&arguments);
+    // Waiting for the end would close it.
+    let _open = running.stdin.take();
+    // It listens for signals before it loads the model, and says when it has.
+    let mut stderr = BufReader::new(running.stderr.take().unwrap());
+    let mut said = String::new();
+    stderr.read_line(&mut said).unwrap();
+    assert!(said.contains("loaded"), "{said}");
+    let id = running.id().to_string();
+    let killed = Command::new("kill").args(["-INT", &id]).status();
+    assert!(killed.unwrap().success());
+    assert_eq!(running.wait().unwrap().code(), Some(130));
 }
 
 #[test]

@@ -145,7 +145,9 @@ mod tests {
             ..CueLayout::default()
         };
         let words = ["今", "日", "は", "雨"];
-        assert_eq!(narrow.cues(&words), [vec![0..2], vec![2..4]]);
+        let cues = narrow.cues(&words);
+        assert!(cues.iter().all(|lines| lines.len() == 1));
+        assert_eq!(cues.concat(), [0..2, 2..4]);
     }
 
     proptest! {

@@ -2,12 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use podrun::domain::{EpisodeId, FeedSlug, Guid};
 use podrun::transcribe::source::MediaBytes;
-use tokio_util::sync::CancellationToken;
 
 use crate::exit::Problem;
 
@@ -89,29 +88,18 @@ pub(super) enum Media {
 }
 
 impl Media {
-    /// Blocks until a pipe has given all. `None` as the error: cancelled.
-    pub(super) fn of(input: &Input, cancel: &CancellationToken) -> Result<Self, Option<io::Error>> {
+    /// Blocks until a pipe has given all.
+    pub(super) fn of(input: &Input) -> io::Result<Self> {
         match &input.path {
-            None => Self::spool(&mut io::stdin().lock(), cancel),
+            None => Self::spool(&mut io::stdin().lock()),
             Some(path) if path.is_file() => Ok(Self::Stored(path.clone())),
-            Some(path) => Self::spool(&mut File::open(path)?, cancel),
+            Some(path) => Self::spool(&mut File::open(path)?),
         }
     }
 
-    fn spool(pipe: &mut dyn Read, cancel: &CancellationToken) -> Result<Self, Option<io::Error>> {
+    fn spool(pipe: &mut dyn Read) -> io::Result<Self> {
         let mut kept = tempfile::NamedTempFile::new()?;
-        let mut block = vec![0; 1 << 16];
-        loop {
-            if cancel.is_cancelled() {
-                return Err(None);
-            }
-            match pipe.read(&mut block) {
-                Ok(0) => break,
-                Ok(count) => kept.write_all(&block[..count])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Some(error)),
-            }
-        }
+        io::copy(pipe, &mut kept)?;
         Ok(Self::Spooled(kept))
     }
 
