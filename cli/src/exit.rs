@@ -10,6 +10,8 @@ pub(crate) enum Code {
     Done,
     /// Unexpected failure.
     Unexpected,
+    /// Wrong usage that only shows when flags are looked at together.
+    Usage,
     /// Done, but some items failed.
     Partial,
     /// Cannot start.
@@ -25,6 +27,7 @@ impl Code {
         match self {
             Self::Done => 0,
             Self::Unexpected => 1,
+            Self::Usage => 2,
             Self::Partial => 3,
             Self::Preflight => 4,
             Self::Waiting => 75,
@@ -54,6 +57,14 @@ impl Problem {
             code: Code::Preflight,
             message: message.to_string(),
             hint: None,
+        }
+    }
+
+    /// A command line that says two things at once.
+    pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
+        Self {
+            code: Code::Usage,
+            ..Self::preflight(message)
         }
     }
 

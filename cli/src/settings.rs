@@ -3,16 +3,19 @@
 //! A flag wins over its environment variable, that over the file, that over the default. The file is
 //! strict: an unknown key is an error with its line, because a misspelt limit must not be ignored.
 
+mod transcribe;
+
 use std::path::{Path, PathBuf};
 
 use podrun::fetch::AdHosts;
 use podrun::politeness::HostLimits;
 use podrun::runtime::http::HttpConfig;
-use podrun::transcribe::options::TranscribeOptions;
 use serde::Deserialize;
 
 use crate::args::GlobalArguments;
 use crate::exit::Problem;
+
+pub(crate) use transcribe::{TranscribeSettings, formats};
 
 /// The file that is read where none is named and it exists.
 const DEFAULT_FILE: &str = "podrun.toml";
@@ -67,51 +70,6 @@ impl Default for FetchSettings {
             max_resumes: 3,
             unwrap_dead_prefixes: false,
             ads: AdHosts::default(),
-        }
-    }
-}
-
-/// `[transcribe]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct TranscribeSettings {
-    /// Name, hub repository or folder.
-    pub(crate) model: String,
-    /// Spoken language; detected where not given.
-    pub(crate) language: Option<String>,
-    /// Hypotheses kept while decoding.
-    pub(crate) beam_size: u16,
-    /// Processor threads; 0 for all cores.
-    pub(crate) threads: u16,
-    /// `auto`, `cpu` or `cuda`.
-    pub(crate) device: String,
-    /// CTranslate2's name of the arithmetic.
-    pub(crate) compute_type: String,
-    /// Take publishers' own transcripts where they have times and are whole.
-    pub(crate) reuse_transcripts: bool,
-}
-
-impl Default for TranscribeSettings {
-    fn default() -> Self {
-        Self {
-            model: "base".to_owned(),
-            language: None,
-            beam_size: 5,
-            threads: 0,
-            device: "auto".to_owned(),
-            compute_type: "default".to_owned(),
-            reuse_transcripts: false,
-        }
-    }
-}
-
-impl TranscribeSettings {
-    /// The library's options.
-    pub(crate) fn options(&self) -> TranscribeOptions {
-        TranscribeOptions {
-            language: self.language.clone(),
-            beam_size: usize::from(self.beam_size),
-            ..TranscribeOptions::default()
         }
     }
 }

@@ -157,6 +157,8 @@ pub enum StageKey<'a> {
     Vtt(&'a EpisodeId),
     /// One segment a line, for queries.
     Segments(&'a EpisodeId),
+    /// The same once more, where it was asked for.
+    Extra(&'a EpisodeId, ExtraFormat),
     /// Quality and speed figures; written last, so its existence says that the rest is complete.
     Kpis(&'a EpisodeId),
 }
@@ -168,6 +170,7 @@ impl StageKey<'_> {
             Self::Transcript(_) | Self::Kpis(_) => "application/json",
             Self::Vtt(_) => "text/vtt",
             Self::Segments(_) => "application/x-ndjson",
+            Self::Extra(_, format) => format.content_type(),
         }
     }
 }
@@ -175,12 +178,49 @@ impl StageKey<'_> {
 impl fmt::Display for StageKey<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (episode, tail) = match self {
+            Self::Extra(episode, format) => (episode, format.name()),
             Self::Transcript(episode) => (episode, "transcripts/transcript.json"),
             Self::Vtt(episode) => (episode, "transcripts/transcript.vtt"),
             Self::Segments(episode) => (episode, "segments/segments.json"),
             Self::Kpis(episode) => (episode, "kpis/kpis.json"),
         };
         write!(formatter, "{}/{tail}", episode_prefix(episode))
+    }
+}
+
+/// What a transcript is also written as, on demand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ExtraFormat {
+    /// SubRip.
+    Srt,
+    /// Tab-separated values.
+    Tsv,
+    /// Plain text.
+    Txt,
+    /// The JSON of the podcast namespace.
+    PodcastJson,
+}
+
+impl ExtraFormat {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Srt, Self::Tsv, Self::Txt, Self::PodcastJson];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Srt => "transcripts/transcript.srt",
+            Self::Tsv => "transcripts/transcript.tsv",
+            Self::Txt => "transcripts/transcript.txt",
+            Self::PodcastJson => "transcripts/transcript.podcast.json",
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Srt => "application/x-subrip",
+            Self::Tsv => "text/tab-separated-values",
+            Self::Txt => "text/plain; charset=utf-8",
+            Self::PodcastJson => "application/json",
+        }
     }
 }
 
@@ -328,6 +368,7 @@ mod tests {
             StageKey::Vtt(&id),
             StageKey::Segments(&id),
             StageKey::Kpis(&id),
+            StageKey::Extra(&id, ExtraFormat::PodcastJson),
         ];
         assert_eq!(
             keys.map(|key| key.to_string()),
@@ -335,7 +376,8 @@ mod tests {
                 "20vc/d5d8/transcripts/transcript.json",
                 "20vc/d5d8/transcripts/transcript.vtt",
                 "20vc/d5d8/segments/segments.json",
-                "20vc/d5d8/kpis/kpis.json"
+                "20vc/d5d8/kpis/kpis.json",
+                "20vc/d5d8/transcripts/transcript.podcast.json"
             ]
         );
     }

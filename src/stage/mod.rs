@@ -1,6 +1,7 @@
 //! The typed store of the stage bucket: transcripts, committed.
 //!
-//! An episode has three data objects (transcript, VTT, segments) and then `kpis.json`, whose
+//! An episode has three data objects (transcript, VTT, segments), more formats where they were asked
+//! for, and then `kpis.json`, whose
 //! existence says that the others are there and belong together. Whatever interrupts a writer, the
 //! next one finds either a complete episode or one without a marker, whose data it may replace.
 //!
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::domain::{EpisodeId, Failure, FailureClass, StageKey, Transcript};
+use crate::domain::{EpisodeId, ExtraFormat, Failure, FailureClass, StageKey, Transcript};
 use crate::runtime::blob::{BlobError, BlobErrorKind, BlobStore, PutMode, read_all};
 
 /// Largest transcript that is read: a day of speech with word times has about 50 MB.
@@ -31,7 +32,7 @@ pub struct StageStore {
     blobs: Arc<dyn BlobStore>,
 }
 
-/// The four objects of an episode, as they are stored.
+/// The objects of an episode, as they are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Product {
     /// `transcript.json`.
@@ -40,17 +41,29 @@ pub struct Product {
     pub vtt: Bytes,
     /// `segments.json`, one object a line.
     pub segments: Bytes,
+    /// Formats that were asked for beyond those, each at most once.
+    pub extra: Vec<(ExtraFormat, Bytes)>,
     /// `kpis.json`.
     pub kpis: Bytes,
 }
 
 impl Product {
-    fn data<'a>(&'a self, episode: &'a EpisodeId) -> [(StageKey<'a>, &'a Bytes); 3] {
+    fn data<'a>(
+        &'a self,
+        episode: &'a EpisodeId,
+    ) -> impl Iterator<Item = (StageKey<'a>, &'a Bytes)> {
+        let extra = self.extra.iter();
         [
             (StageKey::Transcript(episode), &self.transcript),
             (StageKey::Vtt(episode), &self.vtt),
             (StageKey::Segments(episode), &self.segments),
         ]
+        .into_iter()
+        .chain(extra.map(move |(format, bytes)| (StageKey::Extra(episode, *format), bytes)))
+    }
+
+    fn lacks(&self, format: ExtraFormat) -> bool {
+        self.extra.iter().all(|(extra, _)| *extra != format)
     }
 }
 
@@ -155,6 +168,7 @@ impl StageStore {
                 (settled, _) => return settled,
             }
         }
+        self.drop_stale(episode, product).await?;
         for (key, bytes) in product.data(episode) {
             self.put_data(episode, &key.to_string(), bytes).await?;
         }
@@ -208,6 +222,19 @@ impl StageStore {
         })
     }
 
+    /// Removes what an earlier product of an incomplete episode left in formats that this one lacks:
+    /// it says something else.
+    async fn drop_stale(&self, episode: &EpisodeId, product: &Product) -> Result<(), StageError> {
+        for format in ExtraFormat::ALL {
+            let key = StageKey::Extra(episode, format).to_string();
+            let is_left = product.lacks(format) && self.blobs.head(&key).await?.is_some();
+            if is_left && !self.is_complete(episode).await? {
+                self.blobs.delete(&key).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The outcome for an episode that somebody completed: unchanged if it is the same product.
     async fn settle(
         &self,
@@ -215,7 +242,7 @@ impl StageStore {
         product: &Product,
     ) -> Result<Committed, StageError> {
         let kpis = (StageKey::Kpis(episode), &product.kpis);
-        for (key, bytes) in product.data(episode).into_iter().chain([kpis]) {
+        for (key, bytes) in product.data(episode).chain([kpis]) {
             if !self.holds(&key.to_string(), bytes).await? {
                 let episode = episode.clone();
                 return Err(StageError::AlreadyComplete { episode });

@@ -30,6 +30,7 @@ fn product(text: &str) -> Product {
         transcript: transcript.to_string().into(),
         vtt: format!("WEBVTT {text}").into(),
         segments: format!("{{\"text\":\"{text}\"}}\n").into(),
+        extra: Vec::new(),
         kpis: json!({ "text": text }).to_string().into(),
     }
 }
@@ -211,4 +212,42 @@ async fn a_full_disk_is_fatal_and_damage_is_named() {
         !error.is_fatal() && error.to_string().contains(NAMES[0]),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn formats_asked_for_are_stored_and_those_of_a_former_product_go() {
+    let blobs = MemoryBlobStore::new();
+    let store = store_over(blobs.clone());
+    let with = |text: &str, extra: &[ExtraFormat]| Product {
+        extra: extra.iter().map(|f| (*f, text.to_owned().into())).collect(),
+        ..product(text)
+    };
+    let both = with("a", &[ExtraFormat::Srt, ExtraFormat::Txt]);
+    let stored = store.put(&episode(), &both, Overwrite::Never).await;
+    assert_eq!(stored.unwrap(), Committed::Written);
+    let names = blobs
+        .list("20vc/g/transcripts/transcript.", None, 10)
+        .await
+        .unwrap();
+    let ends: Vec<_> = names
+        .iter()
+        .map(|name| name.rsplit('.').next().unwrap())
+        .collect();
+    assert_eq!(ends, ["json", "srt", "txt", "vtt"]);
+
+    let again = store.put(&episode(), &both, Overwrite::Never).await;
+    assert_eq!(again.unwrap(), Committed::Unchanged);
+    // Fewer formats of the same text are all there.
+    let one = with("a", &[ExtraFormat::Srt]);
+    let stored = store.put(&episode(), &one, Overwrite::Never).await;
+    assert_eq!(
+        stored.unwrap(),
+        Committed::Unchanged,
+        "all that was asked for is there"
+    );
+
+    let none = with("b", &[]);
+    let stored = store.put(&episode(), &none, Overwrite::Complete).await;
+    assert_eq!(stored.unwrap(), Committed::Written);
+    assert_eq!(complete_text(&blobs).await, "b");
 }

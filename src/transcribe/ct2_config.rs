@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// The version of CTranslate2 that `ct2rs` is built with, which it does not tell itself.
+pub const CTRANSLATE2_VERSION: &str = "4.8.4";
+
 /// Settings of the engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ct2Config {
@@ -185,6 +188,16 @@ impl fmt::Display for ComputeType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_bindings_in_use() {
+        let lock = include_str!("../../Cargo.lock");
+        let bindings = lock
+            .split("[[package]]")
+            .find(|p| p.contains("name = \"ct2rs\""));
+        // Other bindings bundle another CTranslate2: look its version up and change both.
+        assert!(bindings.unwrap().contains("version = \"0.10.3\""));
+    }
 
     #[test]
     fn names_come_back() {

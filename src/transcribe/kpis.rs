@@ -7,12 +7,17 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::ct2_config::CTRANSLATE2_VERSION;
 use super::engine::EngineInfo;
 use super::formats::clean::rounded;
 use super::sequential::WindowCounts;
 use crate::domain::{EpisodeId, FeedSlug, Guid, Segment, Transcript};
 
+mod memory;
+mod phrases;
 mod words;
+
+pub use memory::peak_rss_bytes;
 
 /// Version of the file's shape; raise it when a field changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -32,6 +37,8 @@ pub struct Kpis {
     pub guid: Guid,
     /// Length of the audio as decoded.
     pub audio_seconds: Option<f64>,
+    /// Audio that sounded like speech; `null` where nothing listened for that.
+    pub speech_seconds: Option<f64>,
     /// Segments in the transcript.
     pub segments: usize,
     /// Words in the transcript; `null` for languages that put no spaces between them.
@@ -50,10 +57,21 @@ pub struct Kpis {
     pub min_avg_logprob: Option<f64>,
     /// The most repetitive segment; above 2.4 it is probably a loop.
     pub max_compression_ratio: Option<f64>,
+    /// Mean probability of the words, 0 to 1; `null`, as the next two, where words were not looked for.
+    pub mean_word_probability: Option<f64>,
+    /// A tenth of the words has a lower one.
+    pub p10_word_probability: Option<f64>,
+    /// Share of words with a probability below one half.
+    pub low_confidence_share: Option<f64>,
     /// Share of three-word sequences that occurred before in the episode; near 1 in a loop.
     pub repeated_trigram_share: Option<f64>,
+    /// Segments with a sentence that Whisper is known to invent where nobody speaks. They stay.
+    #[serde(default)]
+    pub flagged_phrases: usize,
     /// Audio under a segment.
     pub covered_seconds: f64,
+    /// Audio that sounded like speech and has no words; `null` where nothing listened for that.
+    pub uncovered_speech_seconds: Option<f64>,
     /// Where the last segment ends, as a share of the audio.
     pub last_end_share: Option<f64>,
     /// The text ends in the first quarter although more of the audio sounded like speech: look at it.
@@ -62,16 +80,28 @@ pub struct Kpis {
     pub damaged: bool,
     /// Wall seconds by stage; stages that were not measured are left out.
     pub stage_seconds: BTreeMap<TimedStage, f64>,
+    /// Seconds of audio a second of each stage.
+    #[serde(default)]
+    pub stage_rtfx: BTreeMap<TimedStage, f64>,
     /// Wall seconds of the whole episode.
     pub total_seconds: f64,
     /// Seconds of audio a second of wall time.
     pub rtfx: Option<f64>,
+    /// Most memory that the process held until then, earlier episodes included; `null` where the
+    /// system does not tell.
+    pub peak_rss_bytes: Option<u64>,
     /// What transcribed.
     pub model: ModelFacts,
+    /// Windows decoded at a time; `null` where they follow one another.
+    pub batch_size: Option<u64>,
+    /// What sampling above temperature 0 began with; `null`: the engine takes no seed.
+    pub seed: Option<u64>,
     /// The options it ran with.
     pub options: serde_json::Value,
     /// The program's version.
     pub podrun_version: String,
+    /// CTranslate2's version; `null` where it did not run.
+    pub ctranslate2_version: Option<String>,
     /// When it was finished, to the second.
     pub created_at: DateTime<Utc>,
 }
@@ -157,6 +187,12 @@ pub struct Measured<'a> {
     pub options: serde_json::Value,
     /// Whether the audio was damaged.
     pub damaged: bool,
+    /// Audio that sounded like speech, where something listened for that.
+    pub speech_seconds: Option<f64>,
+    /// Of that, what has no words.
+    pub uncovered_speech_seconds: Option<f64>,
+    /// What [`peak_rss_bytes`] says.
+    pub peak_rss_bytes: Option<u64>,
     /// The program's version.
     pub podrun_version: &'a str,
     /// Now.
@@ -171,11 +207,13 @@ impl Kpis {
         let words = words::count(&transcript.text, &transcript.language);
         let last_end_share = last_end_share(transcript);
         let total_seconds = measured.timings.total.as_secs_f64();
+        let confidence = words::confidence(&transcript.segments);
         Self {
             schema_version: SCHEMA_VERSION,
             feed_slug: measured.episode.feed_slug.clone(),
             guid: measured.episode.guid.clone(),
             audio_seconds,
+            speech_seconds: measured.speech_seconds.and_then(finite),
             segments: transcript.segments.len(),
             words,
             words_per_minute: words.and_then(|n| ratio(n as f64 * 60.0, transcript.duration)),
@@ -186,15 +224,23 @@ impl Kpis {
             min_avg_logprob: scores(transcript, |segment| segment.avg_logprob).reduce(f64::min),
             max_compression_ratio: scores(transcript, |segment| segment.compression_ratio)
                 .reduce(f64::max),
+            mean_word_probability: confidence.mean,
+            p10_word_probability: confidence.p10,
+            low_confidence_share: confidence.low_share,
             repeated_trigram_share: words::repeated_trigram_share(
                 &transcript.text,
                 &transcript.language,
             ),
+            flagged_phrases: phrases::count(&transcript.segments),
             covered_seconds: covered_seconds(&transcript.segments),
+            uncovered_speech_seconds: measured.uncovered_speech_seconds.and_then(finite),
             last_end_share,
-            suspicious: is_suspicious(last_end_share, measured.windows),
+            suspicious: is_suspicious(last_end_share, speech_share(&measured)),
             damaged: measured.damaged,
-            stage_seconds: stage_seconds(measured.timings),
+            stage_seconds: by_stage(measured.timings, |seconds| Some(rounded(seconds))),
+            stage_rtfx: by_stage(measured.timings, |seconds| {
+                ratio(transcript.duration, seconds)
+            }),
             total_seconds: rounded(total_seconds),
             rtfx: ratio(transcript.duration, total_seconds),
             model: ModelFacts {
@@ -203,8 +249,14 @@ impl Kpis {
                 compute_type: measured.engine.compute_type.clone(),
                 device: measured.engine.device.clone(),
             },
+            peak_rss_bytes: measured.peak_rss_bytes,
+            batch_size: batch_size(&measured.options),
+            seed: None,
             options: measured.options,
             podrun_version: measured.podrun_version.to_owned(),
+            // A publisher's own transcript was made on no device.
+            ctranslate2_version: (measured.engine.device != "none")
+                .then(|| CTRANSLATE2_VERSION.to_owned()),
             created_at: measured.created_at.trunc_subsecs(0),
         }
     }
@@ -263,19 +315,33 @@ fn last_end_share(transcript: &Transcript) -> Option<f64> {
     ratio(ends.fold(0.0, f64::max), transcript.duration)
 }
 
-/// An engine on a broken GPU returns nothing and no error; so does a decoder that lost its place.
-/// Music and silence do too, but for them the no-speech rule fires.
-fn is_suspicious(last_end_share: Option<f64>, windows: WindowCounts) -> bool {
+/// How much of the audio is speech: as something heard that listened for it, or else by the windows
+/// that were not left out as silent.
+fn speech_share(measured: &Measured<'_>) -> Option<f64> {
+    let windows = measured.windows;
     let heard = windows.total.saturating_sub(windows.silent);
-    let speech_share = ratio(heard as f64, windows.total as f64);
+    match measured.speech_seconds {
+        Some(seconds) => ratio(seconds, measured.transcript.duration),
+        None => ratio(heard as f64, windows.total as f64),
+    }
+}
+
+/// An engine on a broken GPU returns nothing and no error; so does a decoder that lost its place.
+/// Music and silence do too, but they are no speech.
+fn is_suspicious(last_end_share: Option<f64>, speech_share: Option<f64>) -> bool {
     let ends_early = last_end_share.is_some_and(|share| share < EARLY_END_SHARE);
     ends_early && speech_share.is_some_and(|share| share > EARLY_END_SHARE)
 }
 
-fn stage_seconds(timings: &Timings) -> BTreeMap<TimedStage, f64> {
-    let seconds =
-        |(stage, elapsed): (&TimedStage, &Duration)| (*stage, rounded(elapsed.as_secs_f64()));
-    timings.stages.iter().map(seconds).collect()
+fn batch_size(options: &serde_json::Value) -> Option<u64> {
+    let is_batched = options.get("mode")?.as_str() == Some("batched");
+    options.get("batch_size")?.as_u64().filter(|_| is_batched)
+}
+
+fn by_stage(timings: &Timings, figure: impl Fn(f64) -> Option<f64>) -> BTreeMap<TimedStage, f64> {
+    let figure =
+        |(stage, elapsed): (&TimedStage, &Duration)| Some((*stage, figure(elapsed.as_secs_f64())?));
+    timings.stages.iter().filter_map(figure).collect()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod formats;
 pub mod hub;
 mod hub_failure;
 pub mod kpis;
+pub mod languages;
 pub mod mel;
 mod mirror;
 pub mod model;
@@ -25,6 +26,7 @@ pub mod resample;
 #[cfg(any(test, feature = "testkit"))]
 pub mod scripted;
 pub mod segmenting;
+pub mod self_test;
 pub mod sequential;
 pub mod source;
 pub mod speech;

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::formats::{FinishedTranscript, OutputFormat};
-use super::kpis::{Kpis, Measured, Timings};
+use super::formats::{FinishedTranscript, Output, OutputFormat};
+use super::kpis::{Kpis, Measured, TimedStage, Timings, peak_rss_bytes};
 use super::publisher::reuse;
 use super::sequential::{Watch, WindowCounts};
 use super::source::{BlobSource, MediaBytes};
@@ -36,6 +36,8 @@ pub struct TranscribeStage {
     pub stage: StageStore,
     /// Who hears it.
     pub transcriber: Transcriber,
+    /// What is written beyond the three formats that always are, and how cues look.
+    pub output: Output,
     /// Whether a publisher's own transcript takes the place of the model's.
     pub reuse_transcripts: bool,
     /// Who watches.
@@ -179,34 +181,52 @@ impl TranscribeStage {
     }
 
     async fn write(&self, episode: &EpisodeId, heard: &Heard) -> Result<(), Stop> {
-        let finished = FinishedTranscript {
-            episode,
-            transcript: &heard.transcript,
-            model: &heard.made_by.model,
-        };
-        let render = |format: OutputFormat| Bytes::from(format.render(&finished));
-        let kpis = Kpis::new(Measured {
-            episode,
-            transcript: &heard.transcript,
-            windows: heard.windows,
-            timings: &heard.timings,
-            engine: &heard.made_by,
-            options: heard.options.clone(),
-            damaged: heard.damage.is_some(),
-            podrun_version: env!("CARGO_PKG_VERSION"),
-            created_at: self.clock.now(),
-        });
-        let product = Product {
-            transcript: render(OutputFormat::TranscriptJson),
-            vtt: render(OutputFormat::Vtt),
-            segments: render(OutputFormat::SegmentsJsonl),
-            kpis: kpis.render().into(),
-        };
+        let product = self.product(episode, heard);
         match self.stage.put(episode, &product, Overwrite::Never).await {
             // Somebody else was faster, with the same audio: theirs is as good.
             Ok(_) | Err(StageError::AlreadyComplete { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn product(&self, episode: &EpisodeId, heard: &Heard) -> Product {
+        let started = Instant::now();
+        let finished = FinishedTranscript {
+            episode,
+            transcript: &heard.transcript,
+            model: &heard.made_by.model,
+        };
+        let layout = &self.output.layout;
+        let render = |format: OutputFormat| Bytes::from(format.render(&finished, layout));
+        let extra = self.output.extra.iter().filter_map(|format| {
+            let key = format.extra()?;
+            Some((key, render(*format)))
+        });
+        let mut product = Product {
+            transcript: render(OutputFormat::TranscriptJson),
+            vtt: render(OutputFormat::Vtt),
+            segments: render(OutputFormat::SegmentsJsonl),
+            extra: extra.collect(),
+            kpis: Bytes::new(),
+        };
+        let mut timings = heard.timings.clone();
+        timings.add(TimedStage::Write, started.elapsed());
+        let kpis = Kpis::new(Measured {
+            episode,
+            transcript: &heard.transcript,
+            windows: heard.windows,
+            timings: &timings,
+            engine: &heard.made_by,
+            options: heard.options.clone(),
+            damaged: heard.damage.is_some(),
+            speech_seconds: heard.speech_seconds,
+            uncovered_speech_seconds: heard.uncovered_speech_seconds,
+            peak_rss_bytes: peak_rss_bytes(),
+            podrun_version: env!("CARGO_PKG_VERSION"),
+            created_at: self.clock.now(),
+        });
+        product.kpis = kpis.render().into();
+        product
     }
 
     /// Figures are worth a warning, never the episode.

@@ -3,10 +3,13 @@
 mod demo;
 mod feeds;
 mod fetch;
+mod speech;
+mod spelling;
 mod status;
 mod transcribe;
 mod worker;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -14,6 +17,10 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 pub(crate) use demo::DemoArguments;
 pub(crate) use feeds::{CheckArguments, FeedsArguments, FeedsCommand, ImportArguments};
 pub(crate) use fetch::FetchArguments;
+pub(crate) use speech::{
+    DecodingArguments, FormatName, GuardArguments, ModelArguments, OrNone, SpeechArguments,
+    TaskName, WordArguments,
+};
 pub(crate) use status::StatusArguments;
 pub(crate) use transcribe::TranscribeArguments;
 pub(crate) use worker::{WorkerArguments, WorkerStage};
@@ -40,12 +47,25 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+impl Arguments {
+    /// What was typed; ends the process with clap's message where it cannot be understood.
+    pub(crate) fn of_process() -> Self {
+        Self::of_words(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Takes the words of a command line apart, the program's name first.
+    pub(crate) fn of_words(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(spelling::joined(words))
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   podrun demo                          the whole pipeline on bundled speech, without a network
   podrun fetch --limit 50 --dry-run    what a run would fetch, changing nothing
   podrun fetch --limit 50              crawl feeds/tier*_feeds.yaml and fetch 50 episodes
   podrun transcribe --limit 50         transcribe what was fetched, with the model `base`
+  podrun transcribe talk.mp3           transcribe a file, to stdout
   podrun status                        what is queued, done and failed, and why
   podrun feeds check                   whether every feed of the catalog can be read
 
@@ -102,7 +122,7 @@ pub(crate) struct GlobalArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Fetch(FetchArguments),
-    Transcribe(TranscribeArguments),
+    Transcribe(Box<TranscribeArguments>),
     Status(StatusArguments),
     Feeds(FeedsArguments),
     Demo(DemoArguments),
@@ -111,8 +131,9 @@ pub(crate) enum Command {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use clap::CommandFactory;
+
+    use super::*;
 
     #[test]
     fn clap_finds_no_fault() {
@@ -128,11 +149,14 @@ mod tests {
             "podrun transcribe --limit 1000",
             "podrun transcribe --limit 500 --manifest-s3 s3://pod-insights-manifests/retry.csv",
             "podrun worker fetch",
+            "podrun worker transcribe --model small --beam_size 1",
+            "podrun transcribe a.mp3 b.mp3 --output_dir out -f srt,vtt --output_format txt --data_dir d",
+            "podrun transcribe - --word_timestamps True",
             "podrun status --json",
             "podrun feeds check --feeds my-feeds",
             "podrun feeds import a.opml --tier 2 --dry-run",
         ] {
-            let parsed = Arguments::try_parse_from(line.split(' '));
+            let parsed = Arguments::of_words(line.split(' ').map(Into::into));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
         }
     }
@@ -142,6 +166,24 @@ mod tests {
         let line = "podrun feeds import a.opml --tier 2 --output b.yaml";
         assert!(Arguments::try_parse_from(line.split(' ')).is_err());
         assert!(Arguments::try_parse_from("podrun feeds import a --tier 0".split(' ')).is_err());
+    }
+
+    #[test]
+    fn files_and_episodes_do_not_mix_and_unknown_options_are_refused() {
+        for line in [
+            "podrun transcribe a.mp3 --limit 3",
+            "podrun transcribe --output-dir out",
+            "podrun transcribe a.mp3 --beem-size 3",
+            "podrun transcribe a.mp3 -f doc",
+            "podrun transcribe a.mp3 --language Klingon",
+            "podrun transcribe a.mp3 --device gpu",
+            "podrun transcribe a.mp3 --batched=maybe",
+            "podrun transcribe a.mp3 --suppress_tokens 1,2",
+            "podrun transcribe a.mp3 --patience NaN",
+        ] {
+            let parsed = Arguments::of_words(line.split(' ').map(Into::into));
+            assert!(parsed.is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -2,64 +2,92 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Transcribe fetched episodes with Whisper
+use super::speech::{FormatName, SpeechArguments};
+
+/// Transcribe fetched episodes, or files, with Whisper
 ///
-/// Looks through the raw store for episodes without a transcript (or takes those of a manifest) and
-/// writes transcript.json, transcript.vtt, segments.json and kpis.json for each into the stage store.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
+/// With files: transcribes them, in turn, to stdout or into --output-dir; nothing else is written.
+/// Without: looks through the raw store for episodes without a transcript (or takes those of a
+/// manifest) and writes transcript.json, transcript.vtt, segments.json and kpis.json for each into
+/// the stage store.
+#[derive(Debug, Clone, Default, Args)]
+#[command(
+    after_help = "`podrun transcribe --help` has every option, the models and examples.",
+    after_long_help = "\
 Models:
   tiny, base, small, medium, large-v3, large-v3-turbo, distil-large-v3 and their .en forms are
   downloaded once from the Hugging Face hub (HF_ENDPOINT, HF_HOME and HF_TOKEN are honoured). An
   OWNER/NAME repository of CTranslate2 weights, or a folder that holds them, works too.
 
+Spelling:
+  Options of openai/whisper and whisper-ctranslate2 keep their names; --beam_size is --beam-size,
+  a switch may have True or False behind it, and None switches a threshold off.
+
 Examples:
-  podrun transcribe                          everything that has no transcript, model base
+  podrun transcribe talk.mp3                 the text on stdout
+  podrun transcribe talk.mp3 -f srt > talk.srt
+  podrun transcribe *.m4a -o texts -f all    texts/NAME.txt, .vtt, .srt, .tsv, .json each
+  curl URL | podrun transcribe -             from stdin
+  podrun transcribe                          every episode that has no transcript, model base
   podrun transcribe --limit 10 --model small
   podrun transcribe --model ./my-model       a CTranslate2 folder, without a network
   podrun transcribe --language es            do not detect the language
   podrun transcribe --reuse-transcripts      spare what publishers have transcribed
-  podrun transcribe --manifest retry.csv     exactly these episodes")]
+  podrun transcribe --manifest retry.csv     exactly these episodes"
+)]
 pub(crate) struct TranscribeArguments {
+    /// Audio or video files; `-` is stdin
+    #[arg(value_name = "FILE", help_heading = "Files",
+        conflicts_with_all = ["limit", "manifest", "manifest_s3", "reuse_transcripts", "dry_run", "retry_failed"])]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Write into this folder instead of to stdout; files of the same name are replaced
+    #[arg(
+        long,
+        short = 'o',
+        value_name = "DIR",
+        help_heading = "Files",
+        requires = "files"
+    )]
+    pub(crate) output_dir: Option<PathBuf>,
+
+    /// txt, vtt, srt, tsv, json, segments, podcast-json; all is the first five. Of files: txt to stdout
+    /// and all into a folder by default. Of episodes: these beside the formats that they always have
+    #[arg(long, short = 'f', value_name = "FORMAT", help_heading = "Files", value_delimiter = ',',
+        value_parser = clap::value_parser!(FormatName))]
+    pub(crate) output_format: Vec<FormatName>,
+
     /// Work on at most N episodes that have no transcript yet
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Episodes")]
     pub(crate) limit: Option<u64>,
 
-    /// Model by name, hub repository, or folder [default: base]
-    #[arg(long, value_name = "NAME|DIR", env = "PODRUN_MODEL")]
-    pub(crate) model: Option<String>,
-
     /// Only the episodes of this CSV file
-    #[arg(long, value_name = "PATH", conflicts_with = "manifest_s3")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        conflicts_with = "manifest_s3",
+        help_heading = "Episodes"
+    )]
     pub(crate) manifest: Option<PathBuf>,
 
     /// Only the episodes of this manifest on S3 (AWS target)
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", help_heading = "Episodes")]
     pub(crate) manifest_s3: Option<String>,
 
-    /// Spoken language, as a code like `en`; detected where not given
-    #[arg(long, value_name = "CODE")]
-    pub(crate) language: Option<String>,
-
-    /// Hypotheses kept while decoding; 1 is greedy [default: 5]
-    #[arg(long, alias = "beam_size", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=20))]
-    pub(crate) beam_size: Option<u16>,
-
-    /// Processor threads of the model [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(crate) threads: Option<u16>,
-
     /// Take the publisher's own transcript where the feed offers a whole one with times
-    #[arg(long)]
+    #[arg(long, help_heading = "Episodes")]
     pub(crate) reuse_transcripts: bool,
 
     /// Show exactly what a run would do; change nothing
-    #[arg(long)]
+    #[arg(long, help_heading = "Episodes")]
     pub(crate) dry_run: bool,
 
     /// Try again what failed for good in an earlier run
-    #[arg(long)]
+    #[arg(long, help_heading = "Episodes")]
     pub(crate) retry_failed: bool,
+
+    #[command(flatten)]
+    pub(crate) speech: SpeechArguments,
 }
 
 /// A positive number, with an error that says what 0 would mean.

@@ -1,5 +1,7 @@
 use clap::{Args, Subcommand};
 
+use super::speech::{FormatName, SpeechArguments};
+
 /// Drain a queue: the loop that fetch and transcribe run in this process
 ///
 /// Takes whatever is queued until nothing is left. Several workers may share one data directory;
@@ -23,18 +25,17 @@ pub(crate) enum WorkerStage {
         concurrency: Option<u16>,
     },
     /// Transcribe queued episodes
-    Transcribe {
-        /// Model by name, hub repository, or folder [default: base]
-        #[arg(long, value_name = "NAME|DIR", env = "PODRUN_MODEL")]
-        model: Option<String>,
-        /// Spoken language, as a code like `en`; detected where not given
-        #[arg(long, value_name = "CODE")]
-        language: Option<String>,
-        /// Hypotheses kept while decoding; 1 is greedy [default: 5]
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=20))]
-        beam_size: Option<u16>,
-        /// Processor threads of the model [default: all cores]
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-        threads: Option<u16>,
-    },
+    Transcribe(Box<TranscribeWorkerArguments>),
+}
+
+/// What `podrun transcribe` takes too, but for the choice of episodes.
+#[derive(Debug, Args)]
+pub(crate) struct TranscribeWorkerArguments {
+    /// Formats beside those that episodes always have: txt, srt, tsv, podcast-json
+    #[arg(long, short = 'f', value_name = "FORMAT", value_delimiter = ',',
+        value_parser = clap::value_parser!(FormatName))]
+    pub(crate) output_format: Vec<FormatName>,
+
+    #[command(flatten)]
+    pub(crate) speech: SpeechArguments,
 }

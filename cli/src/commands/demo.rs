@@ -191,16 +191,8 @@ fn fetch_everything() -> FetchArguments {
 
 fn transcribe_everything() -> TranscribeArguments {
     TranscribeArguments {
-        reuse_transcripts: false,
-        limit: None,
-        model: None,
-        manifest: None,
-        manifest_s3: None,
-        language: None,
-        beam_size: None,
-        threads: None,
-        dry_run: false,
         retry_failed: true,
+        ..TranscribeArguments::default()
     }
 }
 

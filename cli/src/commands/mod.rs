@@ -6,6 +6,7 @@ mod fetch;
 mod run;
 mod status;
 mod transcribe;
+mod transcribe_files;
 mod worker;
 
 use crate::args::{Arguments, Command};

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::fetch::{read_manifest_rows, reopen};
 use super::run::{Counting, Selection, StageSummary};
+use super::transcribe_files;
 use crate::args::{GlobalArguments, TranscribeArguments};
 use crate::exit::{Code, Problem};
 use crate::output::{self, text};
@@ -42,23 +43,16 @@ pub(crate) async fn run(
     options: &TranscribeArguments,
     shutdown: &Shutdown,
 ) -> anyhow::Result<Code> {
-    override_settings(&mut settings.transcribe, options);
+    settings.transcribe.apply(&options.speech)?;
+    if !options.files.is_empty() {
+        return transcribe_files::run(global, &settings.transcribe, options, shutdown).await;
+    }
+    settings.transcribe.add_formats(&options.output_format);
+    settings.transcribe.reuse_transcripts |= options.reuse_transcripts;
     let observer = Counting::new(output::observer(global));
     let summary = transcribe(&settings, options, observer, shutdown).await?;
     output::print_result(global, &summary, || summary.text())?;
     Ok(summary.run.code(shutdown))
-}
-
-fn override_settings(settings: &mut TranscribeSettings, options: &TranscribeArguments) {
-    if let Some(model) = &options.model {
-        settings.model.clone_from(model);
-    }
-    if options.language.is_some() {
-        settings.language.clone_from(&options.language);
-    }
-    settings.reuse_transcripts |= options.reuse_transcripts;
-    settings.beam_size = options.beam_size.unwrap_or(settings.beam_size);
-    settings.threads = options.threads.unwrap_or(settings.threads);
 }
 
 /// The whole of `podrun transcribe`, for the demo too.
@@ -124,7 +118,8 @@ pub(crate) async fn drain(
     work: Work,
 ) -> anyhow::Result<StageSummary> {
     let stage = StageName::Transcribe;
-    let speech = load(&settings.transcribe, work.model, &observer).await?;
+    let watching: Arc<dyn Observer> = observer.clone();
+    let speech = load(&settings.transcribe, work.model, &watching).await?;
     observer.event(&Event::StageStarted {
         stage,
         episodes: work.episodes,
@@ -134,6 +129,7 @@ pub(crate) async fn drain(
             raw: stores.raw.clone(),
             stage: stores.stage.clone(),
             transcriber: speech.transcriber(settings.transcribe.options()),
+            output: settings.transcribe.output(),
             reuse_transcripts: settings.transcribe.reuse_transcripts,
             observer: observer.clone(),
             metrics: Arc::clone(&stores.metrics),
@@ -161,10 +157,10 @@ pub(crate) async fn drain(
     ))
 }
 
-async fn load(
+pub(crate) async fn load(
     settings: &TranscribeSettings,
     model: speech::Model,
-    observer: &Arc<Counting>,
+    observer: &Arc<dyn Observer>,
 ) -> anyhow::Result<speech::Speech> {
     let started = Instant::now();
     let (settings, observer) = (settings.clone(), Arc::clone(observer));

@@ -31,21 +31,9 @@ pub(crate) async fn run(
             )
             .await?
         }
-        WorkerStage::Transcribe {
-            model,
-            language,
-            beam_size,
-            threads,
-        } => {
-            let transcribe = &mut settings.transcribe;
-            if let Some(model) = model {
-                transcribe.model.clone_from(model);
-            }
-            if language.is_some() {
-                transcribe.language.clone_from(language);
-            }
-            transcribe.beam_size = beam_size.unwrap_or(transcribe.beam_size);
-            transcribe.threads = threads.unwrap_or(transcribe.threads);
+        WorkerStage::Transcribe(options) => {
+            settings.transcribe.apply(&options.speech)?;
+            settings.transcribe.add_formats(&options.output_format);
             let model = speech::check(&settings.transcribe)?;
             let stores = Stores::open(&settings).await?;
             let work = transcribe::Work {

@@ -54,6 +54,21 @@ pub(crate) fn print_lines(
     if !out.ends_with('\n') {
         out.push('\n');
     }
+    print_raw(&out)
+}
+
+/// Says what went wrong, on stderr; for those who asked for no progress.
+pub(crate) fn complain(problem: &str) {
+    // Nothing can be told to a closed stderr; the exit code still says it.
+    let _ = writeln!(
+        std::io::stderr().lock(),
+        "podrun: {}",
+        text::printable(problem)
+    );
+}
+
+/// Prints a text as it is.
+pub(crate) fn print_raw(out: &str) -> anyhow::Result<()> {
     match std::io::stdout().lock().write_all(out.as_bytes()) {
         // `podrun status | head` is no failure of podrun's.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -33,7 +33,11 @@ impl Plain {
                 let mut counters = self.counters();
                 let (ended, of) = counters.entry(*stage).or_default();
                 *ended += 1;
-                format!(" ({ended}/{of})")
+                // Files have no stage that says beforehand how many there are.
+                match *of {
+                    0 => String::new(),
+                    of => format!(" ({ended}/{of})"),
+                }
             }
             _ => String::new(),
         };

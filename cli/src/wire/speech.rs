@@ -37,13 +37,24 @@ impl Speech {
     }
 }
 
+impl Speech {
+    /// Hears a clip; without a wish on graphics cards only, which may compute nothing in silence.
+    fn test(&self, wished: Option<bool>) -> Result<(), Problem> {
+        let transcriber = self.transcriber(TranscribeOptions::default());
+        if wished.unwrap_or(transcriber.engine.info().device == "cuda") {
+            transcriber.self_test().map_err(Problem::preflight)?;
+        }
+        Ok(())
+    }
+}
+
 /// Checks everything that was named, before anything else happens.
 pub(crate) fn check(settings: &TranscribeSettings) -> Result<Model, Problem> {
     ct2_config(settings)?;
     let source = ModelSource::parse(&settings.model).map_err(Problem::preflight)?;
     if let ModelSource::Directory(_) = &source {
         source
-            .fetch(&hub_config()?, &Ignore)
+            .fetch(&hub_config(settings)?, &Ignore)
             .map_err(Problem::preflight)?;
     }
     Ok(source)
@@ -56,22 +67,24 @@ pub(crate) fn load(
     observer: &dyn Observer,
 ) -> Result<Speech, Problem> {
     let files = source
-        .fetch(&hub_config()?, observer)
+        .fetch(&hub_config(settings)?, observer)
         .map_err(Problem::preflight)?;
     let tokenizer = Tokenizer::from_file(&files.tokenizer()).map_err(Problem::preflight)?;
     let config = ct2_config(settings)?;
     let thread = EngineThreads::start(move || Ct2Engine::load_replicas(&files, &config))
         .map_err(Problem::preflight)?;
-    Ok(Speech {
+    let speech = Speech {
         thread,
         tokenizer: Arc::new(tokenizer),
-    })
+    };
+    speech.test(settings.run.self_test)?;
+    Ok(speech)
 }
 
 fn ct2_config(settings: &TranscribeSettings) -> Result<Ct2Config, Problem> {
     Ok(Ct2Config {
         device: settings.device.parse().map_err(Problem::preflight)?,
-        device_indices: Vec::new(),
+        device_indices: vec![settings.device_index],
         replicas: 0,
         compute_type: settings.compute_type.parse().map_err(Problem::preflight)?,
         threads: usize::from(settings.threads),
@@ -79,10 +92,10 @@ fn ct2_config(settings: &TranscribeSettings) -> Result<Ct2Config, Problem> {
 }
 
 /// The variables that every tool of the hub reads.
-fn hub_config() -> Result<HubConfig, Problem> {
+fn hub_config(settings: &TranscribeSettings) -> Result<HubConfig, Problem> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let cache = variable("HF_HUB_CACHE")
-        .map(PathBuf::from)
+    let cache = (settings.run.model_dir.clone())
+        .or_else(|| variable("HF_HUB_CACHE").map(PathBuf::from))
         .or_else(|| variable("HF_HOME").map(|home| Path::new(&home).join("hub")))
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache/huggingface/hub")))
         .ok_or_else(|| {

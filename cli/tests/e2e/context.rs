@@ -21,6 +21,19 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    fn of(command: &mut Command) -> Self {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = command.output().unwrap();
+        Self {
+            code: status.code(),
+            stdout: String::from_utf8(stdout).unwrap(),
+            stderr: String::from_utf8(stderr).unwrap(),
+        }
+    }
+
     pub(crate) fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
@@ -88,20 +101,15 @@ impl Context {
 
     /// Runs to the end, with these environment variables.
     pub(crate) fn podrun_in(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = self
-            .command(arguments)
-            .envs(environment.iter().copied())
-            .output()
-            .unwrap();
-        Ran {
-            code: status.code(),
-            stdout: String::from_utf8(stdout).unwrap(),
-            stderr: String::from_utf8(stderr).unwrap(),
-        }
+        Ran::of(self.command(arguments).envs(environment.iter().copied()))
+    }
+
+    /// Runs to the end, with this file as stdin.
+    pub(crate) fn podrun_reading(&self, arguments: &[&str], stdin: &Path) -> Ran {
+        Ran::of(
+            self.command(arguments)
+                .stdin(fs::File::open(stdin).unwrap()),
+        )
     }
 
     /// Starts and returns at once; what it prints is thrown away.
@@ -117,6 +125,16 @@ impl Context {
     pub(crate) fn start_watched(&self, arguments: &[&str]) -> Child {
         self.command(arguments)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Starts and returns at once; what it says is kept, and stdin stays open with nothing in it.
+    pub(crate) fn start_waiting_for_stdin(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()

@@ -9,6 +9,7 @@ mod bad_input;
 mod context;
 mod demo;
 mod feeds;
+mod files;
 mod forty_workers;
 mod kill;
 mod limited_host;

@@ -196,11 +196,6 @@ impl Decoder {
         let judged = found.into_iter().zip(texts).zip(candidates).zip(aligned);
         for ((((i, mut found), text), candidate), (timed, probabilities)) in judged {
             let is_sure = |range: &Range<usize>| {
-                eprintln!(
-                    "FOUND {:.2} {:?}",
-                    log_probability(probabilities.get(range.clone()).unwrap_or(&[])),
-                    self.tokenizer.decode(&text.tokens[range.clone()])
-                );
                 let probabilities = probabilities.get(range.clone()).unwrap_or(&[]);
                 !probabilities.is_empty() && log_probability(probabilities) >= SURE_LOG_PROBABILITY
             };
@@ -485,7 +480,7 @@ impl Decoder {
 }
 
 /// Mean log-probability of words that are believed in a stretch where none were found at first.
-const SURE_LOG_PROBABILITY: f64 = -1.0;
+const SURE_LOG_PROBABILITY: f64 = -0.5;
 
 /// Tokens that a window that looped may not repeat, and how much less likely used tokens become there.
 const LOOP_TOKENS: usize = 4;

@@ -8,11 +8,13 @@
 //!   therefore never a reason to stop (`trim`), and the decoder is made anew where the frames
 //!   change (`mpeg`).
 //! * Cover pictures of many megabytes stand before the audio. They are skipped, not read (`open`).
-//! * Downloads break off (`mp4`). What was decodable counts, and [`PcmStream::damage`] tells.
+//! * Downloads break off (`mp4`, `matroska`). What was decodable counts, and [`PcmStream::damage`] tells.
 
+mod matroska;
 mod mp4;
 mod mpeg;
 mod open;
+mod opus;
 mod stream;
 mod track;
 mod trim;

@@ -11,9 +11,11 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::default::formats::{
     AdtsReader, AiffReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader, WavReader,
 };
+use symphonia_format_caf::CafReader;
 
 use super::DecodeError;
-use super::mp4::{EditStart, claimed_size, edit_start};
+use super::mp4::{EditStart, edit_start};
+use super::{matroska, mp4};
 use crate::transcribe::source::MediaBytes;
 
 /// Containers only. The library's own probe also reads tags, which would hold every picture in
@@ -28,6 +30,7 @@ static CONTAINERS: LazyLock<Probe> = LazyLock::new(|| {
     probe.register_format::<WavReader<'_>>();
     probe.register_format::<OggReader<'_>>();
     probe.register_format::<MkvReader<'_>>();
+    probe.register_format::<CafReader<'_>>();
     probe
 });
 
@@ -69,12 +72,15 @@ fn prepare(mut bytes: Box<dyn MediaBytes>) -> io::Result<(Guarded, Vec<u8>, Opti
     let head = head(&mut *bytes, start)?;
     let size = size.saturating_sub(start);
     let edit = edit_start(&mut *bytes, start, size)?;
-    let size = claimed_size(&mut *bytes, start, size)?;
+    let size = mp4::claimed_size(&mut *bytes, start, size)?;
+    let claimed = matroska::claimed_size(&mut *bytes, start, size)?;
     bytes.seek(SeekFrom::Start(start))?;
     let source = Guarded {
         bytes: Mutex::new(bytes),
         start,
-        size,
+        size: claimed,
+        // The index of a cut Matroska file is lost; its demuxer looks for it all the same where it can.
+        is_seekable: claimed == size,
         failure: ReadFailure::default(),
     };
     Ok((source, head, edit))
@@ -163,6 +169,7 @@ struct Guarded {
     bytes: Mutex<Box<dyn MediaBytes>>,
     start: u64,
     size: u64,
+    is_seekable: bool,
     failure: ReadFailure,
 }
 
@@ -208,7 +215,7 @@ impl Seek for Guarded {
 
 impl MediaSource for Guarded {
     fn is_seekable(&self) -> bool {
-        true
+        self.is_seekable
     }
 
     fn byte_len(&self) -> Option<u64> {

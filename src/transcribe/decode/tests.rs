@@ -100,6 +100,7 @@ fn lossy_formats_decode() {
         (fixture!("stereo.m4a"), "aac", 44_100, 0.375, 0),
         (fixture!("stereo.ogg"), "vorbis", 44_100, 0.375, 0),
         (fixture!("mono.mkv"), "vorbis", 16_000, 0.5, 0),
+        (fixture!("opus.ogg"), "opus", 48_000, 0.5, 0),
         // No tag tells the delay of MPEG layer 2.
         (fixture!("mono.mp2"), "mp2", 22_050, 0.5, 481),
     ] {
@@ -165,13 +166,6 @@ fn damage_in_the_middle_is_skipped_and_counted() {
     let (_, samples, stream) = decode_one(&bytes);
     assert!(samples.len() > 15_000, "{}", samples.len());
     assert!(stream.damage().is_some());
-}
-
-#[test]
-fn an_unknown_codec_is_named() {
-    let error = open(fixture!("opus.ogg")).err().unwrap();
-    assert!(matches!(error, DecodeError::Undecodable(_)));
-    assert!(error.to_string().contains("opus"), "{error}");
 }
 
 #[test]

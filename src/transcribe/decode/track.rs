@@ -1,19 +1,32 @@
 //! Which track is decoded, with what, and what its header promises.
 
+use std::sync::LazyLock;
+
+use symphonia::core::audio::Channels;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::{
-    CODEC_ID_AC3, CODEC_ID_EAC3, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS,
-    CODEC_ID_SPEEX, CODEC_ID_WMA,
+    CODEC_ID_AC3, CODEC_ID_EAC3, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_SPEEX,
+    CODEC_ID_WMA,
 };
 use symphonia::core::codecs::audio::{
     AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions,
 };
+use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::{FormatReader, Track, TrackType};
 
 use super::mp4::EditStart;
 use super::mpeg::ShapeWatch;
+use super::opus::{OpusDecoder, OpusHead};
 use super::trim::Trim;
+
+/// The library's decoders, and the one it lacks.
+static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
+    let mut codecs = CodecRegistry::new();
+    symphonia::default::register_enabled_codecs(&mut codecs);
+    codecs.register_audio_decoder::<OpusDecoder>();
+    codecs
+});
 
 /// The track that is decoded, and how.
 pub(super) struct AudioTrack {
@@ -59,16 +72,11 @@ impl AudioTrack {
             return None;
         };
         let is_mpeg = is_mpeg(params.codec);
-        let decoder = make_decoder(params)
-            .map_err(|error| format!("{} audio: {error}", codec_name(params.codec)));
+        let decoder = make_decoder(params).map_err(|error| refusal(params, &error));
         Some(decoder.map(|decoder| Self {
             id: track.id,
             decoder,
-            trim: if is_mpeg {
-                Trim::of_mpeg(track)
-            } else {
-                Trim::default()
-            },
+            trim: beginning(track, params),
             watch: is_mpeg.then(ShapeWatch::default),
             promised: promised(track, container),
             params: params.clone(),
@@ -89,6 +97,18 @@ impl AudioTrack {
     }
 }
 
+/// What the track itself says about samples that are no audio.
+fn beginning(track: &Track, params: &AudioCodecParameters) -> Trim {
+    if is_mpeg(params.codec) {
+        return Trim::of_mpeg(track);
+    }
+    let header = params.extra_data.as_deref();
+    match header.and_then(OpusHead::parse) {
+        Some(head) => Trim::of_beginning(head.pre_skip.into()),
+        None => Trim::default(),
+    }
+}
+
 fn is_mpeg(codec: AudioCodecId) -> bool {
     matches!(codec, CODEC_ID_MP1 | CODEC_ID_MP2 | CODEC_ID_MP3)
 }
@@ -97,7 +117,7 @@ fn make_decoder(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, 
     // For MPEG the demuxer marks all that lies behind the declared or guessed length as padding,
     // so that trimming it here would drop the parts joined on; see `trim`.
     let options = AudioDecoderOptions::default().gapless(!is_mpeg(params.codec));
-    symphonia::default::get_codecs().make_audio_decoder(params, &options)
+    CODECS.make_audio_decoder(params, &options)
 }
 
 fn promised(track: &Track, container: &str) -> Option<u64> {
@@ -110,12 +130,20 @@ fn promised(track: &Track, container: &str) -> Option<u64> {
     track.num_frames.filter(|_| is_exact)
 }
 
+/// What cannot be decoded, and with how many channels: surround is what decoders lack most often.
+fn refusal(params: &AudioCodecParameters, error: &SymphoniaError) -> String {
+    let name = codec_name(params.codec);
+    match params.channels.as_ref().map(Channels::count) {
+        Some(channels @ 3..) => format!("{name} audio of {channels} channels: {error}"),
+        _ => format!("{name} audio: {error}"),
+    }
+}
+
 fn codec_name(codec: AudioCodecId) -> String {
-    if let Some(known) = symphonia::default::get_codecs().get_audio_decoder(codec) {
+    if let Some(known) = CODECS.get_audio_decoder(codec) {
         return known.codec.info.short_name.to_owned();
     }
     match codec {
-        CODEC_ID_OPUS => "opus".to_owned(),
         CODEC_ID_AC3 => "ac3".to_owned(),
         CODEC_ID_EAC3 => "eac3".to_owned(),
         CODEC_ID_SPEEX => "speex".to_owned(),

@@ -3,7 +3,7 @@
 //! An MP3's LAME tag says how many samples the encoder put before and behind the audio, and how
 //! many frames there are. Everything before is dropped, and of the end exactly the padding at the
 //! place where the tag expects it: what comes later belongs to a file joined on. MP4 names the delay
-//! in its edit list.
+//! in its edit list, Opus in its header.
 
 use std::ops::Range;
 

@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::FinishedTranscript;
-use super::clean::cleaned;
+use super::clean::{cleaned, rounded};
+use crate::domain::{Segment, Word};
 
 /// A line of `segments.json`. The field names are the columns of the query table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,8 +25,10 @@ pub struct SegmentRow<'a> {
     pub start_s: f64,
     /// End in seconds.
     pub end_s: f64,
-    /// The words, without white space around them.
+    /// What was said, without white space around it.
     pub text: Cow<'a, str>,
+    /// Who said it, where that is known.
+    pub speaker: Option<Cow<'a, str>>,
     /// The episode's language, as Whisper names it.
     pub language: Cow<'a, str>,
     /// Mean log-probability of the window's tokens; -100 where it is unknown.
@@ -36,28 +39,33 @@ pub struct SegmentRow<'a> {
     pub no_speech_prob: f32,
     /// Sampling temperature of the accepted decoding.
     pub temperature: f32,
+    /// Mean probability of the words, 0 to 1; unlike the other scores it is the segment's own and not
+    /// its window's. `null` where words were not looked for.
+    pub confidence: Option<f64>,
+    /// The words, where they were looked for.
+    pub words: Vec<WordRow<'a>>,
     /// The model's name.
     pub model: Cow<'a, str>,
+}
+
+/// A word of a [`SegmentRow`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WordRow<'a> {
+    /// The word, without white space around it.
+    pub word: Cow<'a, str>,
+    /// Start in seconds.
+    pub start_s: f64,
+    /// End in seconds.
+    pub end_s: f64,
+    /// Mean probability of its tokens, 0 to 1.
+    pub probability: f32,
 }
 
 pub(super) fn render(finished: &FinishedTranscript<'_>) -> String {
     let transcript = cleaned(finished.transcript);
     let mut lines = String::new();
     for segment in &transcript.segments {
-        let row = SegmentRow {
-            feed_slug: finished.episode.feed_slug.as_str().into(),
-            guid: finished.episode.guid.as_str().into(),
-            segment_id: segment.id,
-            start_s: segment.start,
-            end_s: segment.end,
-            text: segment.text.trim().into(),
-            language: transcript.language.as_str().into(),
-            avg_logprob: segment.avg_logprob,
-            compression_ratio: segment.compression_ratio,
-            no_speech_prob: segment.no_speech_prob,
-            temperature: segment.temperature,
-            model: finished.model.into(),
-        };
+        let row = row(finished, &transcript.language, segment);
         let line = serde_json::to_string(&row)
             .expect("a row holds texts and numbers, all of which JSON can express");
         lines.push_str(&line);
@@ -66,11 +74,49 @@ pub(super) fn render(finished: &FinishedTranscript<'_>) -> String {
     lines
 }
 
+fn row<'a>(
+    finished: &FinishedTranscript<'a>,
+    language: &'a str,
+    segment: &'a Segment,
+) -> SegmentRow<'a> {
+    SegmentRow {
+        feed_slug: finished.episode.feed_slug.as_str().into(),
+        guid: finished.episode.guid.as_str().into(),
+        segment_id: segment.id,
+        start_s: segment.start,
+        end_s: segment.end,
+        text: segment.text.trim().into(),
+        speaker: None,
+        language: language.into(),
+        avg_logprob: segment.avg_logprob,
+        compression_ratio: segment.compression_ratio,
+        no_speech_prob: segment.no_speech_prob,
+        temperature: segment.temperature,
+        confidence: confidence(&segment.words),
+        words: segment.words.iter().map(word).collect(),
+        model: finished.model.into(),
+    }
+}
+
+fn word(word: &Word) -> WordRow<'_> {
+    WordRow {
+        word: word.word.trim().into(),
+        start_s: word.start,
+        end_s: word.end,
+        probability: word.probability,
+    }
+}
+
+fn confidence(words: &[Word]) -> Option<f64> {
+    let sum: f64 = words.iter().map(|word| f64::from(word.probability)).sum();
+    (!words.is_empty()).then(|| rounded(sum / words.len() as f64))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::test_support::{any_transcript, episode, transcript};
+    use super::super::test_support::{any_transcript, episode, spoken, transcript};
     use super::*;
     use crate::domain::{EpisodeId, Transcript};
 
@@ -87,11 +133,26 @@ mod tests {
         let one = transcript(&[(0.0, 1.38, " Two\nlines. ")]);
         let expected = concat!(
             r#"{"feed_slug":"20vc","guid":"https://a/?p=1","segment_id":0,"start_s":0.0,"#,
-            r#""end_s":1.38,"text":"Two\nlines.","language":"en","avg_logprob":-0.312,"#,
-            r#""compression_ratio":1.25,"no_speech_prob":0.01,"temperature":0.0,"model":"tiny"}"#,
+            r#""end_s":1.38,"text":"Two\nlines.","speaker":null,"language":"en","#,
+            r#""avg_logprob":-0.312,"compression_ratio":1.25,"no_speech_prob":0.01,"#,
+            r#""temperature":0.0,"confidence":null,"words":[],"model":"tiny"}"#,
             "\n"
         );
         assert_eq!(rendered(&episode("https://a/?p=1"), &one), expected);
+    }
+
+    #[test]
+    fn words_stand_in_their_row() {
+        let mut one = transcript(&[(0.0, 1.0, " Oh no")]);
+        one.segments[0].words = spoken(" Oh no");
+        one.segments[0].words[0].probability = 0.25;
+        let expected = concat!(
+            r#""confidence":0.5,"words":["#,
+            r#"{"word":"Oh","start_s":0.0,"end_s":0.4,"probability":0.25},"#,
+            r#"{"word":"no","start_s":0.5,"end_s":0.9,"probability":0.75}],"model""#
+        );
+        let line = rendered(&episode("g"), &one);
+        assert!(line.contains(expected), "{line}");
     }
 
     proptest! {

@@ -48,6 +48,19 @@ pub(in crate::transcribe) fn transcript(segments: &[(f64, f64, &str)]) -> Transc
     }
 }
 
+/// The words of `text`, each with the space before it: one every half second, 0.4 s long.
+pub(in crate::transcribe) fn spoken(text: &str) -> Vec<Word> {
+    let words = text.split_whitespace().enumerate();
+    words
+        .map(|(number, word)| Word {
+            word: format!(" {word}"),
+            start: 0.5 * number as f64,
+            end: 0.5 * number as f64 + 0.4,
+            probability: 0.75,
+        })
+        .collect()
+}
+
 /// Any text, with what breaks cues and lines more often than chance brings it.
 fn any_text() -> impl Strategy<Value = String> {
     let awkward = prop::sample::select(vec![
@@ -78,13 +91,17 @@ fn any_word() -> impl Strategy<Value = Word> {
     )
 }
 
+/// Words that spell a text, or any words.
+fn any_words(text: &str) -> impl Strategy<Value = Vec<Word>> + use<> {
+    prop_oneof![Just(spoken(text)), prop::collection::vec(any_word(), 0..3)]
+}
+
 prop_compose! {
     fn any_segment()(
         (start, end) in (any_time(), any_time()),
-        text in any_text(),
+        (text, words) in any_text().prop_flat_map(|text| (any_words(&text), Just(text)).prop_map(|(words, text)| (text, words))),
         tokens in prop::collection::vec(any::<u32>(), 0..4),
         scores in prop::array::uniform4(any_figure()),
-        words in prop::collection::vec(any_word(), 0..3),
     ) -> Segment {
         Segment {
             tokens,

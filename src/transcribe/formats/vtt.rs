@@ -1,82 +1,40 @@
 //! WebVTT (W3C) for players and podcast apps.
 //!
 //! Stricter than the writers of other transcribers: hours always stand, markup characters are
-//! escaped, a cue never holds a line break, never ends before it starts and never starts before
+//! escaped, a cue never holds an empty line, never ends before it starts and never starts before
 //! the one in front of it.
 
 use std::fmt::Write;
 
 use super::clean::cleaned;
+use super::cues::cues;
+use super::lines::CueLayout;
+use super::plain::timestamp;
 use crate::domain::Transcript;
 
-/// Shortest cue in milliseconds: the standard wants the end behind the start.
-const SHORTEST_MS: u64 = 1;
-
-pub(super) fn render(transcript: &Transcript) -> String {
+pub(super) fn render(transcript: &Transcript, layout: &CueLayout) -> String {
     let mut file = String::from("WEBVTT\n");
-    let mut previous_end_ms = 0;
-    for segment in &cleaned(transcript).segments {
-        let text = cue_text(&segment.text);
-        if text.is_empty() {
-            continue;
-        }
-        let start_ms = milliseconds(segment.start).max(previous_end_ms);
-        let end_ms = milliseconds(segment.end).max(start_ms + SHORTEST_MS);
+    for cue in cues(&cleaned(transcript), layout) {
+        let (start, end) = (timestamp(cue.start_ms, '.'), timestamp(cue.end_ms, '.'));
         // Writing to a String cannot fail.
-        let _ = write!(
-            file,
-            "\n{} --> {}\n{text}\n",
-            timestamp(start_ms),
-            timestamp(end_ms)
-        );
-        previous_end_ms = end_ms;
+        let _ = write!(file, "\n{start} --> {end}\n{}\n", cue.text(escaped));
     }
     file
 }
 
-/// `seconds` is finite, not negative and below 2^53 ms after cleaning.
-fn milliseconds(seconds: f64) -> u64 {
-    (seconds * 1000.0).round() as u64
-}
-
-fn timestamp(total_ms: u64) -> String {
-    let (total_s, ms) = (total_ms / 1000, total_ms % 1000);
-    let (total_min, s) = (total_s / 60, total_s % 60);
-    let (h, min) = (total_min / 60, total_min % 60);
-    format!("{h:02}:{min:02}:{s:02}.{ms:03}")
-}
-
-/// One line of cue text. `>` is escaped too: it keeps `-->` out, which would begin a new cue.
-fn cue_text(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for word in text.split(breaks_or_spaces).filter(|word| !word.is_empty()) {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        for character in word.chars() {
-            match character {
-                '&' => line.push_str("&amp;"),
-                '<' => line.push_str("&lt;"),
-                '>' => line.push_str("&gt;"),
-                other => line.push(other),
-            }
-        }
-    }
-    line
-}
-
-/// Line ends of any reader (U+2028 and the C0 and C1 controls count for some), and spaces. The
-/// no-break space stays: French and typographers mean it.
-fn breaks_or_spaces(character: char) -> bool {
-    const NO_BREAK_SPACE: char = '\u{a0}';
-    character.is_control() || (character.is_whitespace() && character != NO_BREAK_SPACE)
+/// `>` is escaped too: it keeps `-->` out, which would begin a new cue.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::test_support::{any_transcript, transcript};
+    use super::super::plain::one_line;
+    use super::super::test_support::{any_transcript, spoken, transcript};
     use super::*;
 
     #[derive(Debug, PartialEq)]
@@ -104,8 +62,9 @@ mod tests {
     fn parse_cue(block: &str) -> Cue {
         let (timing, text) = block.split_once('\n').expect("timing line and text");
         let (start, end) = timing.split_once(" --> ").expect("arrow");
-        let forbidden: &[char] = &['\n', '\r', '\0', '<', '>'];
-        assert!(!text.is_empty() && !text.contains(forbidden), "{text:?}");
+        let forbidden: &[char] = &['\r', '\0', '<', '>'];
+        assert!(!text.contains(forbidden), "{text:?}");
+        assert!(text.split('\n').all(|line| !line.is_empty()), "{text:?}");
         Cue {
             start_ms: parse_timestamp(start),
             end_ms: parse_timestamp(end),
@@ -134,20 +93,13 @@ mod tests {
         plain.replace("&amp;", "&")
     }
 
-    fn plain_words(text: &str) -> String {
-        let words: Vec<_> = text
-            .split(breaks_or_spaces)
-            .filter(|word| !word.is_empty())
-            .collect();
-        words.join(" ")
-    }
-
     #[test]
     fn a_cue_has_hours_and_one_line() {
-        let file = render(&transcript(&[
+        let said = transcript(&[
             (0.0, 1.38, " Good\r\n\r\nmorning."),
             (3661.5, 3662.0, " A --> B & <i>C"),
-        ]));
+        ]);
+        let file = render(&said, &CueLayout::default());
         let expected = "WEBVTT\n\n00:00:00.000 --> 00:00:01.380\nGood morning.\n\n\
                         01:01:01.500 --> 01:01:02.000\nA --&gt; B &amp; &lt;i&gt;C\n";
         assert_eq!(file, expected);
@@ -156,11 +108,8 @@ mod tests {
 
     #[test]
     fn blank_segments_have_no_cue_and_empty_times_get_one_millisecond() {
-        let file = render(&transcript(&[
-            (1.0, 2.0, " \n "),
-            (5.0, 5.0, "a"),
-            (4.0, 4.5, "b"),
-        ]));
+        let said = transcript(&[(1.0, 2.0, " \n "), (5.0, 5.0, "a"), (4.0, 4.5, "b")]);
+        let file = render(&said, &CueLayout::default());
         let times: Vec<_> = parse_strictly(&file)
             .iter()
             .map(|cue| (cue.start_ms, cue.end_ms))
@@ -168,18 +117,30 @@ mod tests {
         assert_eq!(times, [(5000, 5001), (5001, 5002)]);
     }
 
+    #[test]
+    fn the_word_being_said_is_underlined_and_escaped() {
+        let mut said = transcript(&[(0.0, 60.0, " R&D now")]);
+        said.segments[0].words = spoken(" R&D now");
+        let layout = CueLayout {
+            highlight_words: true,
+            ..CueLayout::default()
+        };
+        let file = render(&said, &layout);
+        assert!(file.contains("\n<u>R&amp;D</u> now\n"), "{file}");
+    }
+
     proptest! {
         #[test]
         fn any_transcript_is_valid_and_keeps_its_words(transcript in any_transcript()) {
-            let cues = parse_strictly(&render(&transcript));
+            let cues = parse_strictly(&render(&transcript, &CueLayout::default()));
             let spoken: Vec<_> = transcript
                 .segments
                 .iter()
-                .map(|segment| plain_words(&segment.text))
+                .map(|segment| one_line(&segment.text))
                 .filter(|text| !text.is_empty())
                 .collect();
-            let heard: Vec<_> = cues.iter().map(|cue| cue.text.clone()).collect();
-            prop_assert_eq!(heard, spoken);
+            let heard: Vec<_> = cues.iter().map(|cue| cue.text.replace('\n', " ")).collect();
+            prop_assert_eq!(heard.join(" "), spoken.join(" "));
             prop_assert!(cues.iter().all(|cue| cue.start_ms < cue.end_ms));
             prop_assert!(cues.windows(2).all(|pair| pair[0].end_ms <= pair[1].start_ms));
         }
