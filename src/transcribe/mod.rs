@@ -32,3 +32,4 @@ pub mod thread;
 pub mod tokenizer;
 pub mod transcriber;
 pub mod vad;
+mod vectors;

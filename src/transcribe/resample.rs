@@ -10,6 +10,7 @@ use std::f64::consts::PI;
 
 use super::mel::SAMPLE_RATE;
 use super::mirror::Mirrored;
+use super::vectors::with_widest;
 
 /// Rates outside are no audio but a damaged header; the upper bound limits the filter's length.
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=384_000;
@@ -77,14 +78,16 @@ impl RateConverter {
         } = self.filter;
         let samples = self.samples.ready();
         let mut start = 0;
-        while self.given < total && start + taps <= samples.len() {
-            let bank = &self.filter.bank[self.phase * taps..][..taps];
-            output.push(dot(&samples[start..start + taps], bank));
-            self.given += 1;
-            self.phase += step;
-            start += self.phase / phases;
-            self.phase %= phases;
-        }
+        with_widest(|| {
+            while self.given < total && start + taps <= samples.len() {
+                let bank = &self.filter.bank[self.phase * taps..][..taps];
+                output.push(dot(&samples[start..start + taps], bank));
+                self.given += 1;
+                self.phase += step;
+                start += self.phase / phases;
+                self.phase %= phases;
+            }
+        });
         self.samples.advance(start);
     }
 }
@@ -162,6 +165,7 @@ fn greatest_common_divisor(a: u32, b: u32) -> u32 {
 }
 
 /// Summed in lanes: a single sum would have to be added up one by one.
+#[inline(always)]
 fn dot(samples: &[f32], taps: &[f32]) -> f32 {
     let mut sums = [0.0; LANES];
     let pairs = samples.chunks_exact(LANES).zip(taps.chunks_exact(LANES));
