@@ -97,7 +97,7 @@ fn print_speed(episodes: &[Episode]) {
         std::hint::black_box(measure::spans(samples, &VadOptions::default()));
         start.elapsed()
     };
-    let best = (0..20).map(run).min().unwrap_or(Duration::MAX);
+    let best = (0..50).map(run).min().unwrap_or(Duration::MAX);
     let seconds = samples.len() as f64 / 16_000.0;
     println!("{:.0} times real time", seconds / best.as_secs_f64());
 }

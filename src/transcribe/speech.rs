@@ -2,7 +2,7 @@
 
 use super::decode::{DecodeError, MediaFormat, PcmStream};
 use super::resample::RateConverter;
-use super::vectors::with_widest;
+use super::vectors::{Loop, with_widest};
 
 /// Decoder and resampler in one: 16 kHz, mono, -1 to 1, pulled block by block.
 ///
@@ -53,11 +53,7 @@ impl SpeechStream {
                 break;
             }
         }
-        with_widest(|| {
-            for sample in &mut self.block {
-                *sample = sixteen_bits(*sample);
-            }
-        });
+        with_widest(SixteenBits(&mut self.block));
         self.samples += self.block.len() as u64;
         Ok((!self.block.is_empty()).then_some(&self.block))
     }
@@ -83,6 +79,20 @@ impl SpeechStream {
         };
         converter.push(pcm.samples, &mut self.block);
         Ok(true)
+    }
+}
+
+/// Brings samples to the values of 16 bits.
+struct SixteenBits<'a>(&'a mut [f32]);
+
+impl Loop for SixteenBits<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for sample in self.0 {
+            *sample = sixteen_bits(*sample);
+        }
     }
 }
 

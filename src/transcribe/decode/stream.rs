@@ -11,7 +11,6 @@ use super::mpeg::Verdict;
 use super::open::{Opened, ReadFailure, open};
 use super::track::AudioTrack;
 use crate::transcribe::source::MediaBytes;
-use crate::transcribe::vectors::with_widest;
 
 /// Decoding failed for good.
 #[derive(Debug, thiserror::Error)]
@@ -257,7 +256,7 @@ fn downmix(interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
 fn mean_of<const CHANNELS: usize>(interleaved: &[f32], mono: &mut Vec<f32>) {
     let scale = 1.0 / CHANNELS as f32;
     let (frames, _) = interleaved.as_chunks::<CHANNELS>();
-    with_widest(|| mono.extend(frames.iter().map(|f| finite(f.iter().sum::<f32>() * scale))));
+    mono.extend(frames.iter().map(|f| finite(f.iter().sum::<f32>() * scale)));
 }
 
 #[inline(always)]

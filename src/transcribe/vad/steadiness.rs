@@ -14,8 +14,6 @@ use std::sync::Arc;
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
-use crate::transcribe::vectors::with_widest;
-
 /// Samples compared with the next so many: 64 ms at 16 kHz.
 pub(super) const STEP: usize = 1024;
 /// Steps the mean is taken over, to either side: 2 s.
@@ -122,20 +120,15 @@ impl Steadiness {
     }
 
     fn transform(&mut self, step: &[f32; STEP]) {
-        with_widest(|| {
-            for ((windowed, sample), window) in self.windowed.iter_mut().zip(step).zip(&self.window)
-            {
-                *windowed = sample * window;
-            }
-        });
+        for ((windowed, sample), window) in self.windowed.iter_mut().zip(step).zip(&self.window) {
+            *windowed = sample * window;
+        }
         self.transform
             .process_with_scratch(&mut self.windowed, &mut self.spectrum, &mut self.scratch)
             .expect("the transform made these buffers");
-        with_widest(|| {
-            for (amplitude, bin) in self.amplitudes.iter_mut().zip(&self.spectrum[BAND]) {
-                *amplitude = bin.norm_sqr().sqrt();
-            }
-        });
+        for (amplitude, bin) in self.amplitudes.iter_mut().zip(&self.spectrum[BAND]) {
+            *amplitude = bin.norm_sqr().sqrt();
+        }
     }
 }
 
@@ -144,12 +137,10 @@ impl Peaks {
     fn rise_from(&mut self, amplitudes: &[f32]) {
         const WIDTH: usize = 2 * AROUND + 1;
         let inner = &mut self.heights[AROUND..];
-        with_widest(|| {
-            for (height, around) in inner.iter_mut().zip(amplitudes.windows(WIDTH)) {
-                let mean = around.iter().sum::<f32>() / WIDTH as f32;
-                *height = (around[AROUND] - mean).max(0.0);
-            }
-        });
+        for (height, around) in inner.iter_mut().zip(amplitudes.windows(WIDTH)) {
+            let mean = around.iter().sum::<f32>() / WIDTH as f32;
+            *height = (around[AROUND] - mean).max(0.0);
+        }
         self.energy = self.heights.iter().map(|height| height * height).sum();
     }
 
