@@ -32,6 +32,7 @@ pub(super) struct Steadiness {
     windowed: Vec<f32>,
     spectrum: Vec<Complex<f32>>,
     scratch: Vec<Complex<f32>>,
+    /// Of the band and what is around it.
     amplitudes: Vec<f32>,
     previous: Peaks,
     current: Peaks,
@@ -69,7 +70,7 @@ impl Steadiness {
             spectrum: transform.make_output_vec(),
             scratch: transform.make_scratch_vec(),
             transform,
-            amplitudes: vec![0.0; BAND.len()],
+            amplitudes: vec![0.0; BAND.len() + 2 * AROUND],
             previous: silence(),
             current: silence(),
             likenesses: VecDeque::with_capacity(2 * REACH),
@@ -126,7 +127,8 @@ impl Steadiness {
         self.transform
             .process_with_scratch(&mut self.windowed, &mut self.spectrum, &mut self.scratch)
             .expect("the transform made these buffers");
-        for (amplitude, bin) in self.amplitudes.iter_mut().zip(&self.spectrum[BAND]) {
+        let bins = &self.spectrum[BAND.start - AROUND..BAND.end + AROUND];
+        for (amplitude, bin) in self.amplitudes.iter_mut().zip(bins) {
             *amplitude = bin.norm_sqr().sqrt();
         }
     }
@@ -136,8 +138,8 @@ impl Peaks {
     /// What of each amplitude is above the mean around it.
     fn rise_from(&mut self, amplitudes: &[f32]) {
         const WIDTH: usize = 2 * AROUND + 1;
-        let inner = &mut self.heights[AROUND..];
-        for (height, around) in inner.iter_mut().zip(amplitudes.windows(WIDTH)) {
+        let arounds = amplitudes.windows(WIDTH);
+        for (height, around) in self.heights.iter_mut().zip(arounds) {
             let mean = around.iter().sum::<f32>() / WIDTH as f32;
             *height = (around[AROUND] - mean).max(0.0);
         }
@@ -192,6 +194,19 @@ mod tests {
     fn notes_are_steady_and_what_changes_faster_is_not() {
         assert_eq!(verdicts(&tone(100, 2.0)), [true; 100]);
         assert_eq!(verdicts(&tone(100, 16.0)), [false; 100]);
+    }
+
+    #[test]
+    fn the_whole_band_is_heard() {
+        // Bins of 15.6 Hz; the first and the last of the band.
+        for bin in [BAND.start, BAND.end - 1] {
+            let steps: Vec<[f32; STEP]> = (0..40)
+                .map(|_| {
+                    std::array::from_fn(|n| (TAU * (bin * n) as f64 / STEP as f64).sin() as f32)
+                })
+                .collect();
+            assert_eq!(verdicts(&steps), [true; 40], "bin {bin}");
+        }
     }
 
     #[test]
