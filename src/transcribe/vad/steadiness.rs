@@ -98,15 +98,19 @@ impl Steadiness {
     }
 
     /// Decides about the first open step: steady if it was so before and will be so after. That
-    /// keeps what is spoken right before or behind music. Where the recording begins or ends, the
-    /// one side decides.
+    /// keeps what is spoken right before or behind music. Near the recording's ends the one side
+    /// reaches over to the other, and a recording that is shorter than that is not judged.
     fn close(&mut self) -> bool {
-        let at = self.likenesses.len() - self.open;
+        let known = self.likenesses.len();
+        let at = known - self.open;
         self.open -= 1;
-        let past = (at + 1).checked_sub(REACH).map(|from| from..at + 1);
-        let future = Some(at..at + REACH).filter(|range| range.end <= self.likenesses.len());
-        let mut sides = [past, future].into_iter().flatten().peekable();
-        sides.peek().is_some() && sides.all(|side| self.mean(side) > LIMIT)
+        let Some(last) = known.checked_sub(REACH) else {
+            return false;
+        };
+        let [past, future] = [(at + 1).saturating_sub(REACH), at.min(last)];
+        [past, future]
+            .into_iter()
+            .all(|from| self.mean(from..from + REACH) > LIMIT)
     }
 
     fn mean(&self, steps: Range<usize>) -> f32 {
