@@ -34,8 +34,11 @@ impl Random {
 /// A sound of which only the shape counts.
 pub(crate) type Sound = Vec<f32>;
 
+/// Makes so many samples from a seed.
+pub(crate) type Maker = fn(usize, u64) -> Sound;
+
 /// All of them, by name.
-pub(crate) const KINDS: [(&str, fn(usize, u64) -> Sound); 9] = [
+pub(crate) const KINDS: [(&str, Maker); 9] = [
     ("silence", |samples, _| vec![0.0; samples]),
     ("white", white),
     ("pink", pink),
