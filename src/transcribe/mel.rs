@@ -13,7 +13,7 @@
 //! The reference implementations read the whole file first. This one keeps a window's worth of
 //! samples; normalising, which needs the file's maximum, is therefore a step of its own.
 
-use std::f64::consts::TAU;
+use std::f64::consts::{LOG10_2, LOG10_E, TAU};
 use std::sync::Arc;
 
 use realfft::num_complex::Complex;
@@ -79,6 +79,7 @@ impl MelFilters {
     ///
     /// # Panics
     /// If there are fewer than 201 bins or `energies` is shorter than [`n_mels`](Self::n_mels).
+    #[inline]
     pub fn apply(&self, power: &[f32], energies: &mut [f32]) {
         let mut weights = self.weights.as_slice();
         for (energy, &(first, count)) in energies[..self.bands.len()].iter_mut().zip(&self.bands) {
@@ -207,17 +208,40 @@ impl LogMel {
         self.transform
             .process_with_scratch(&mut self.windowed, &mut self.spectrum, &mut self.scratch)
             .expect("the transform made these buffers");
+        let from = frames.len();
+        frames.resize(from + self.filters.n_mels(), 0.0);
+        let bands = &mut frames[from..];
         for (power, value) in self.power.iter_mut().zip(&self.spectrum) {
             *power = value.norm_sqr();
         }
-        let from = frames.len();
-        frames.resize(from + self.filters.n_mels(), 0.0);
-        self.filters.apply(&self.power, &mut frames[from..]);
-        for value in &mut frames[from..] {
-            *value = value.max(FLOOR).log10();
+        self.filters.apply(&self.power, bands);
+        for value in bands {
+            *value = log10(value.max(FLOOR));
         }
         self.frames_given += 1;
     }
+}
+
+/// The decadic logarithm of a positive normal number, to the precision of an `f32`. The library's is
+/// computed number by number, this one in vectors.
+///
+/// With `x = 2^e * m` and `m` around 1, `ln m` is twice the area tangent of `(m - 1) / (m + 1)`, whose
+/// series needs five terms.
+#[inline(always)]
+fn log10(x: f32) -> f32 {
+    /// Bits of the square root of a half: where `m` begins.
+    const ORIGIN: u32 = 0x3f35_04f3;
+    let above = x.to_bits().wrapping_sub(ORIGIN);
+    let exponent = (above as i32) >> 23;
+    let m = f32::from_bits((above & 0x007f_ffff) + ORIGIN);
+    let s = (m - 1.0) / (m + 1.0);
+    let square = s * s;
+    let series = 1.0 / 9.0;
+    let series = series * square + 1.0 / 7.0;
+    let series = series * square + 1.0 / 5.0;
+    let series = series * square + 1.0 / 3.0;
+    let ln_m = 2.0 * (s + s * square * series);
+    (f64::from(exponent) * LOG10_2 + f64::from(ln_m) * LOG10_E) as f32
 }
 
 impl std::fmt::Debug for LogMel {
@@ -331,6 +355,21 @@ mod tests {
             assert_eq!(frames.len() as u64, (content + 1) * 80, "{samples} samples");
             assert!(frames.iter().all(|&value| value == -10.0), "silence");
         }
+    }
+
+    #[test]
+    fn the_logarithm_is_the_librarys() {
+        let mut worst = 0_f64;
+        for exponent in -100..100 {
+            for step in 0..100 {
+                let x = 10_f64.powf((f64::from(exponent) + f64::from(step) / 100.0) / 10.0) as f32;
+                worst = worst.max((f64::from(log10(x)) - f64::from(x).log10()).abs());
+            }
+        }
+        assert!(worst < 1e-6, "{worst}");
+        assert_eq!(log10(1.0), 0.0);
+        // Silence must be exactly the floor.
+        assert_eq!(log10(FLOOR), -10.0);
     }
 
     #[test]

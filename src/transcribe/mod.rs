@@ -36,3 +36,4 @@ pub mod tokenizer;
 pub mod transcriber;
 pub mod vad;
 pub mod words;
+mod vectors;

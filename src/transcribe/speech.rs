@@ -2,6 +2,7 @@
 
 use super::decode::{DecodeError, MediaFormat, PcmStream};
 use super::resample::RateConverter;
+use super::vectors::{Loop, with_widest};
 
 /// Decoder and resampler in one: 16 kHz, mono, -1 to 1, pulled block by block.
 ///
@@ -52,9 +53,7 @@ impl SpeechStream {
                 break;
             }
         }
-        for sample in &mut self.block {
-            *sample = sixteen_bits(*sample);
-        }
+        with_widest(SixteenBits(&mut self.block));
         self.samples += self.block.len() as u64;
         Ok((!self.block.is_empty()).then_some(&self.block))
     }
@@ -83,6 +82,21 @@ impl SpeechStream {
     }
 }
 
+/// Brings samples to the values of 16 bits.
+struct SixteenBits<'a>(&'a mut [f32]);
+
+impl Loop for SixteenBits<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for sample in self.0 {
+            *sample = sixteen_bits(*sample);
+        }
+    }
+}
+
+#[inline(always)]
 fn sixteen_bits(sample: f32) -> f32 {
     const FULL_SCALE: f32 = 32_768.0;
     let level = (sample * FULL_SCALE).round_ties_even();

@@ -240,16 +240,28 @@ impl PcmStream {
 /// The mean of the channels. A value that is no number, which float formats can carry, is silence:
 /// it would spread to every frame behind it.
 fn downmix(interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
-    let scale = 1.0 / channels.max(1) as f32;
-    let mean = |frame: &[f32]| frame.iter().sum::<f32>() * scale;
-    let finite = |sample: f32| if sample.is_finite() { sample } else { 0.0 };
     mono.clear();
-    mono.extend(
-        interleaved
-            .chunks_exact(channels.max(1))
-            .map(mean)
-            .map(finite),
-    );
+    match channels {
+        // The usual ones by themselves: a loop of known length can be computed in vectors.
+        0 | 1 => mean_of::<1>(interleaved, mono),
+        2 => mean_of::<2>(interleaved, mono),
+        _ => {
+            let scale = 1.0 / channels as f32;
+            let mean = |frame: &[f32]| finite(frame.iter().sum::<f32>() * scale);
+            mono.extend(interleaved.chunks_exact(channels).map(mean));
+        }
+    }
+}
+
+fn mean_of<const CHANNELS: usize>(interleaved: &[f32], mono: &mut Vec<f32>) {
+    let scale = 1.0 / CHANNELS as f32;
+    let (frames, _) = interleaved.as_chunks::<CHANNELS>();
+    mono.extend(frames.iter().map(|f| finite(f.iter().sum::<f32>() * scale)));
+}
+
+#[inline(always)]
+fn finite(sample: f32) -> f32 {
+    if sample.is_finite() { sample } else { 0.0 }
 }
 
 impl std::fmt::Debug for PcmStream {

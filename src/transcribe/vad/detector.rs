@@ -1,67 +1,107 @@
 //! How probable speech is, frame by frame.
 
+use std::collections::VecDeque;
+
 use earshot::Detector;
+
+use super::level::Leveller;
+use super::steadiness::{REACH, STEP, Steadiness};
+
+const FRAMES_PER_STEP: usize = STEP / SpeechDetector::FRAME;
 
 /// Speech or not, frame by frame, as a stream in constant memory.
 ///
-/// The same samples give the same probabilities, whatever the lengths of the blocks they come in. A
-/// frame's probability depends on it and what came before, not on what follows.
+/// A small network judges the sound, brought to one level first; what it takes for speech and what
+/// holds its pitch for seconds, as music and hum do, is none. For that, probabilities come
+/// [`LOOK_AHEAD`](Self::LOOK_AHEAD) frames late, in order and one for each frame.
+///
+/// The same samples give the same probabilities, whatever the lengths of the blocks they come in.
 pub struct SpeechDetector {
     network: Box<Detector>,
-    /// Samples of a frame that is not complete yet.
+    leveller: Leveller,
+    steadiness: Steadiness,
+    /// Samples of a step that is not complete yet.
     rest: Vec<f32>,
+    /// Of frames whose steadiness is open.
+    waiting: VecDeque<f32>,
 }
 
 impl SpeechDetector {
     /// Samples in a frame, at 16 kHz: 16 ms.
     pub const FRAME: usize = 256;
 
+    /// Frames behind a frame that are needed for its probability, at most: 2 s.
+    pub const LOOK_AHEAD: usize = REACH * FRAMES_PER_STEP;
+
     /// A detector at the beginning of a recording.
     pub fn new() -> Self {
         Self {
             network: Detector::default_boxed(),
-            rest: Vec::with_capacity(Self::FRAME),
+            leveller: Leveller::new(),
+            steadiness: Steadiness::new(),
+            rest: Vec::with_capacity(STEP),
+            waiting: VecDeque::with_capacity(Self::LOOK_AHEAD + FRAMES_PER_STEP),
         }
     }
 
-    /// Takes samples at 16 kHz, mono, nominally -1 to 1, and appends a probability from 0 to 1 for
-    /// each frame they complete.
-    pub fn push(&mut self, samples: &[f32], probabilities: &mut Vec<f32>) {
-        let missing = (Self::FRAME - self.rest.len()).min(samples.len());
-        let (head, samples) = samples.split_at(missing);
-        self.rest.extend_from_slice(head);
-        if self.rest.len() < Self::FRAME {
-            return;
+    /// Takes samples at 16 kHz, mono, nominally -1 to 1, and appends the probabilities from 0 to 1
+    /// that they make certain.
+    pub fn push(&mut self, mut samples: &[f32], probabilities: &mut Vec<f32>) {
+        while !samples.is_empty() {
+            let missing = (STEP - self.rest.len()).min(samples.len());
+            let (head, tail) = samples.split_at(missing);
+            self.rest.extend(head.iter().map(|&sample| sound(sample)));
+            samples = tail;
+            if let Ok(step) = <&[f32; STEP]>::try_from(self.rest.as_slice()) {
+                let is_steady = self.steadiness.push(step);
+                self.judge_frames();
+                if let Some(is_steady) = is_steady {
+                    self.give_step(is_steady, probabilities);
+                }
+            }
         }
-        let mut first = std::mem::take(&mut self.rest);
-        probabilities.push(self.judge(&first));
-        let frames = samples.chunks_exact(Self::FRAME);
-        first.clear();
-        first.extend_from_slice(frames.remainder());
-        self.rest = first;
-        probabilities.extend(frames.map(|frame| self.judge(frame)));
     }
 
-    /// Ends the recording: appends a probability for what is left, as if silence followed.
+    /// Ends the recording: appends the remaining probabilities. What is left of a frame counts as
+    /// one, as if silence followed.
     pub fn finish(mut self, probabilities: &mut Vec<f32>) {
-        if !self.rest.is_empty() {
-            let silence = [0.0; Self::FRAME];
-            let missing = Self::FRAME - self.rest.len();
-            self.push(&silence[..missing], probabilities);
+        self.rest
+            .resize(self.rest.len().next_multiple_of(Self::FRAME), 0.0);
+        self.judge_frames();
+        let mut is_steady = false;
+        while let Some(verdict) = self.steadiness.finish() {
+            is_steady = verdict;
+            self.give_step(is_steady, probabilities);
         }
+        // A last step that is not complete belongs to the one before.
+        self.give_step(is_steady, probabilities);
     }
 
-    fn judge(&mut self, frame: &[f32]) -> f32 {
-        let mut sound = [0.0; Self::FRAME];
-        for (sound, &sample) in sound.iter_mut().zip(frame) {
-            // A value that is no number would stay in the network's memory for good.
-            *sound = if sample.is_nan() {
-                0.0
-            } else {
-                sample.clamp(-1.0, 1.0)
-            };
+    /// Judges the whole frames that lie in `rest`.
+    fn judge_frames(&mut self) {
+        let (frames, _) = self.rest.as_chunks::<{ Self::FRAME }>();
+        for frame in frames {
+            let mut frame = *frame;
+            self.leveller.apply(&mut frame);
+            let probability = self.network.predict_f32(&frame);
+            self.waiting.push_back(probability.clamp(0.0, 1.0));
         }
-        self.network.predict_f32(&sound).clamp(0.0, 1.0)
+        self.rest.clear();
+    }
+
+    fn give_step(&mut self, is_steady: bool, probabilities: &mut Vec<f32>) {
+        let frames = self.waiting.len().min(FRAMES_PER_STEP);
+        let judged = self.waiting.drain(..frames);
+        probabilities.extend(judged.map(|p| if is_steady { 0.0 } else { p }));
+    }
+}
+
+/// A value that is no number would stay in the network's memory for good.
+fn sound(sample: f32) -> f32 {
+    if sample.is_nan() {
+        0.0
+    } else {
+        sample.clamp(-1.0, 1.0)
     }
 }
 
@@ -74,7 +114,7 @@ impl Default for SpeechDetector {
 impl std::fmt::Debug for SpeechDetector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SpeechDetector")
-            .field("rest", &self.rest.len())
+            .field("waiting", &self.waiting.len())
             .finish_non_exhaustive()
     }
 }
@@ -119,6 +159,25 @@ mod tests {
             let found = probabilities(&vec![0.1; samples], 100);
             assert_eq!(found.len(), frames, "{samples} samples");
         }
+    }
+
+    #[test]
+    fn probabilities_come_no_later_than_promised() {
+        let mut detector = SpeechDetector::new();
+        let mut probabilities = Vec::new();
+        for (frame, samples) in noise(200 * SpeechDetector::FRAME)
+            .chunks(SpeechDetector::FRAME)
+            .enumerate()
+        {
+            detector.push(samples, &mut probabilities);
+            let due = (frame + 1).saturating_sub(SpeechDetector::LOOK_AHEAD);
+            assert!(
+                probabilities.len() >= due,
+                "{} behind frame {frame}",
+                probabilities.len()
+            );
+        }
+        assert!(!probabilities.is_empty());
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Where in a recording somebody speaks.
 //!
 //! [`SpeechDetector`] gives a probability per frame of 16 ms, [`SpeechSpans`] makes spans of them: with
-//! hysteresis, so that a word's faint end stays with it; with a margin on both sides, so that no consonant
-//! is cut; and never longer than the model's window. Both are streams in constant memory.
+//! hysteresis, so that a word's faint end stays with it; with a margin on both sides, so that no
+//! consonant is cut; and never longer than the model's window. Both are streams in constant memory,
+//! and a span is known some seconds behind its end.
 //!
 //! Silence that is taken for speech costs invented words, speech that is taken for silence costs
 //! text. The second cannot be mended later, so in doubt a frame is speech.
 
 mod detector;
+mod level;
 mod spans;
+mod steadiness;
 
 #[cfg(test)]
 mod spans_tests;
@@ -48,7 +51,7 @@ impl Default for VadOptions {
         Self {
             onset: 0.5,
             offset: 0.35,
-            min_speech_ms: 0,
+            min_speech_ms: 100,
             min_silence_ms: 160,
             pad_ms,
             max_speech_s: Self::WINDOW_S - 2.0 * pad_ms as f32 / 1000.0,

@@ -177,8 +177,8 @@ impl SpeechSpans {
 
 impl Limits {
     fn new(options: &VadOptions) -> Self {
-        // In this order, because it makes a second of what is no number.
-        let max_speech_s = options.max_speech_s.max(1.0).min(3600.0);
+        let wanted = Some(options.max_speech_s).filter(|seconds| !seconds.is_nan());
+        let max_speech_s = wanted.unwrap_or_default().clamp(1.0, 3600.0);
         let max_speech = (samples((max_speech_s * 1000.0) as u32) / FRAME) as usize;
         Self {
             onset: options.onset,
