@@ -47,7 +47,7 @@ def add_noise(clean, noisy, decibels):
 
 
 def podrun(options, audio, extra=()):
-    command = [str(options.program), str(options.model), str(audio)]
+    command = [str(options.program.resolve()), str(options.model), str(audio)]
     command += [f"beam={options.beam}", f"compute_type={options.compute_type}"]
     command += [f"threads={options.threads}", f"words={str(options.words).lower()}", *extra]
     lines = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()

@@ -305,3 +305,6 @@ impl Pass<'_> {
 #[cfg(test)]
 #[path = "sequential_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod tests_of_words;
