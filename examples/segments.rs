@@ -5,9 +5,10 @@
 //! cargo run --release --example segments -- MODEL AUDIO [NAME=VALUE ...]
 //! ```
 //!
-//! Names are `beam`, `compute_type`, `threads`, `language`, `words` (`true`), `conditioned` (`true`), `hotwords`,
-//! `prefix`, `hallucination_silence` (seconds), `write_features` and `read_features`: a file of raw f32, one row of all frames a
-//! mel band, that the file's features are written to or that is read in their place.
+//! Names are `beam`, `compute_type`, `threads`, `language`, `words` (`true`), `conditioned` (`true`),
+//! `hotwords`, `prefix`, `hallucination_silence` (seconds), `write_features` and `read_features`: a file
+//! of raw f32, one row of all frames a mel band, that the file's features are written to, or that is
+//! read in their place.
 #![expect(clippy::print_stdout, reason = "an example reports on the terminal")]
 
 use std::collections::HashMap;

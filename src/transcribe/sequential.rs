@@ -305,6 +305,3 @@ impl Pass<'_> {
 #[cfg(test)]
 #[path = "sequential_tests.rs"]
 mod tests;
-
-#[cfg(test)]
-mod tests_of_words;

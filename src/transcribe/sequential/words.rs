@@ -52,8 +52,8 @@ impl<'a> WordTimer<'a> {
         }
     }
 
-    /// Gives the segments their words; `None` where all of it is likely invented and the
-    /// window counts for nothing. `start` is as [`SpeechEngine::align`] takes it.
+    /// Gives the segments of a window their words, moves the next window behind the last of them, and
+    /// removes what was likely invented. `start` is as [`SpeechEngine::align`] takes it.
     pub(super) fn apply(
         &mut self,
         engine: &mut dyn SpeechEngine,
@@ -204,3 +204,6 @@ fn behind_last_word(segments: &[TimedTokens], span: WindowSpan) -> Option<u64> {
     let frame = (end * FRAMES_PER_SECOND).round() as u64;
     frame.checked_sub(span.seek).filter(|&advance| advance > 0)
 }
+
+#[cfg(test)]
+mod tests;

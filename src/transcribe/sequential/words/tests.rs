@@ -2,12 +2,12 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-use super::super::engine::{AlignRequest, Alignment, DecodeOptions, Decoded, LanguageScore};
-use super::super::engine::{EngineInfo, WindowRequest};
-use super::super::scripted::{ScriptedEngine, decoded_for_test};
-use super::super::tokenizer::tokenizer_for_test;
-use super::tests::{Silence, said};
-use super::*;
+use super::super::super::engine::{AlignRequest, Alignment, DecodeOptions, Decoded, LanguageScore};
+use super::super::super::engine::{EngineInfo, WindowRequest};
+use super::super::super::scripted::{ScriptedEngine, decoded_for_test};
+use super::super::super::tokenizer::tokenizer_for_test;
+use super::super::tests::{Silence, said};
+use super::super::*;
 
 /// Making one takes longer than a case does.
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(tokenizer_for_test);
@@ -140,6 +140,16 @@ fn segments_begin_and_end_with_their_words() {
         [special.start_of_transcript, english, special.transcribe]
     );
     assert_eq!(request.text, tokenizer.encode(" hello one.").unwrap());
+}
+
+#[test]
+fn an_english_model_is_aligned_without_language_and_task() {
+    let mut engine = AlignedEngine::new(Vec::new(), vec![paced(6, 0.0, 0.1)]);
+    engine.inner = ScriptedEngine::answering(|_| Ok(said("0.0| hello|1.0"))).english_only();
+    let (heard, _) = hear(&mut engine, 10, &with_words());
+    assert_eq!(rows(&heard), [(0.0, 0.6, " hello")]);
+    let special = *TOKENIZER.special();
+    assert_eq!(engine.aligned[0].0, [special.start_of_transcript]);
 }
 
 #[test]
