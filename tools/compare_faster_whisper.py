@@ -2,12 +2,16 @@
 """Compares transcripts with those of faster-whisper on the same model and audio.
 
     compare_faster_whisper.py MODEL AUDIO TRANSCRIPT [AUDIO TRANSCRIPT ...] [--beam N] [--write DIR]
+    compare_faster_whisper.py MODEL --variants AUDIO FILE.json
 
 MODEL is a CTranslate2 model folder; TRANSCRIPT is a transcript.json, or a folder that holds one
 somewhere below it. faster-whisper runs sequentially, at temperature 0, without conditioning on
-previous text and without voice detection. One line a file tells whether text, segments and tokens
+previous text and without voice detection; window by window, parity.py compares the two. One line a file tells whether text, segments and tokens
 are the same; differences follow. --write keeps faster-whisper's answers as JSON, named after the
 audio.
+
+--variants keeps what faster-whisper says of one audio in float32, with word times: plainly, and with
+each of the texts that a prompt may hold.
 
 Exits with 1 if a text differs. Needs faster-whisper 1.2 from a package index.
 """
@@ -48,6 +52,44 @@ def reference(model, audio, beam_size):
         "language_probability": info.language_probability,
         "segments": rows,
     }
+
+
+VARIANTS = {
+    "plain": {},
+    "beam": {"beam_size": 5},
+    "hotwords": {"hotwords": "science Clara"},
+    "prefix": {"prefix": "Welcome to the"},
+    "initial_prompt": {"initial_prompt": "A show about planets."},
+    "conditioned": {"condition_on_previous_text": True},
+    "without_timestamps": {"without_timestamps": True},
+    "repetition_penalty": {"repetition_penalty": 1.2},
+    "no_repeat_ngram_size": {"no_repeat_ngram_size": 2},
+    "suppress_tokens": {"suppress_tokens": [-1, 13]},
+    "hallucination_silence": {"hallucination_silence_threshold": 0.1},
+}
+
+
+def write_variants(model, audio, path):
+    """What faster-whisper says of one audio, by the name of the option that was changed."""
+    written = {}
+    for name, changes in VARIANTS.items():
+        options = {"beam_size": 1, "condition_on_previous_text": False, **changes}
+        segments, _ = model.transcribe(str(audio), temperature=0.0, word_timestamps=True, **options)
+        written[name] = [
+            {
+                "seek": segment.seek,
+                "start": round(float(segment.start), 3),
+                "end": round(float(segment.end), 3),
+                "tokens": segment.tokens,
+                "words": [
+                    [word.word, round(float(word.start), 3), round(float(word.end), 3), round(float(word.probability), 4)]
+                    for word in segment.words
+                ],
+            }
+            for segment in segments
+        ]
+    lines = [f'"{name}": {json.dumps(rows, ensure_ascii=False)}' for name, rows in written.items()]
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def read_transcript(path):
@@ -118,16 +160,21 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=pathlib.Path)
-    parser.add_argument("files", type=pathlib.Path, nargs="+", metavar="AUDIO TRANSCRIPT")
+    parser.add_argument("files", type=pathlib.Path, nargs="*", metavar="AUDIO TRANSCRIPT")
     parser.add_argument("--beam", type=int, default=1, help="hypotheses kept; 1 is greedy")
     parser.add_argument("--compute-type", default="default")
     parser.add_argument("--write", type=pathlib.Path, help="folder for faster-whisper's answers")
+    parser.add_argument("--variants", type=pathlib.Path, nargs=2, metavar=("AUDIO", "FILE"))
     arguments = parser.parse_args()
     if len(arguments.files) % 2:
         parser.error("every AUDIO needs a TRANSCRIPT behind it")
 
     from faster_whisper import WhisperModel
 
+    if arguments.variants:
+        model = WhisperModel(str(arguments.model), device="cpu", compute_type="float32")
+        write_variants(model, *arguments.variants)
+        return 0
     model = WhisperModel(
         str(arguments.model), device="cpu", compute_type=arguments.compute_type
     )

@@ -147,11 +147,15 @@ impl Ct2Engine {
     fn prompt(&self, request: &WindowRequest) -> Result<Vec<&str>, EngineError> {
         let token = |&id: &u32| {
             let token = self.vocabulary.get(id as usize);
-            token
-                .map(String::as_str)
-                .ok_or_else(|| EngineError::Failed(format!("it knows no token {id}")))
+            token.map(String::as_str).ok_or_else(|| unknown(id))
         };
         request.prompt.iter().map(token).collect()
+    }
+
+    fn check_known(&self, tokens: impl IntoIterator<Item = u32>) -> Result<(), EngineError> {
+        let mut tokens = tokens.into_iter();
+        let beyond = tokens.find(|&token| token as usize >= self.vocabulary.len());
+        beyond.map_or(Ok(()), |token| Err(unknown(token)))
     }
 }
 
@@ -202,6 +206,10 @@ impl SpeechEngine for Ct2Engine {
         self.encode_once(requests.iter().map(|r| Arc::clone(&r.window)).collect())?;
         let prompts = requests.iter().map(|request| self.prompt(request));
         let prompts: Vec<Vec<&str>> = prompts.collect::<Result<_, _>>()?;
+        // CTranslate2 writes to the place of each, wherever that is.
+        let suppressed = options.suppress_tokens.iter();
+        let suppressed = suppressed.filter_map(|&token| u32::try_from(token).ok());
+        self.check_known(suppressed)?;
         let results = self
             .whisper
             .generate(self.encoder_output()?, &prompts, &ct2_options(options))
@@ -224,21 +232,15 @@ impl SpeechEngine for Ct2Engine {
         if !requests.iter().any(can) {
             return Ok(vec![Alignment::default(); requests.len()]);
         }
+        let text = requests.iter().flat_map(|request| &request.text);
+        self.check_known(text.chain(start).copied())?;
         self.encode_once(requests.iter().map(|r| Arc::clone(&r.window)).collect())?;
         let start: Vec<usize> = start.iter().map(|&token| token as usize).collect();
         let text = requests.iter().map(|request| {
             let tokens = request.text.iter().map(|&token| token as usize);
             tokens.collect::<Vec<_>>()
         });
-        let mut frames: Vec<usize> = requests.iter().map(|r| r.window.frames.max(2)).collect();
-        // Where all windows are equally long, CTranslate2 aligns them together and counts the padding
-        // behind shorter texts among their tokens, which moves words by up to seconds. A window of
-        // another length makes it take them one by one.
-        if frames.iter().all(|count| count / 2 == frames[0] / 2)
-            && let [_, .., last] = frames.as_mut_slice()
-        {
-            *last = if *last > 3 { *last - 2 } else { *last + 2 };
-        }
+        let frames = frames_to_align(requests);
         let aligned = self
             .whisper
             .align(
@@ -267,6 +269,29 @@ impl SpeechEngine for Ct2Engine {
         });
         Ok(alignments.collect())
     }
+}
+
+/// Frames of audio of each window, two at least, as CTranslate2 wants them.
+///
+/// Where all windows are of one length, its shortcut takes the texts for one length too and lets the
+/// padding of the shorter ones into their alignment. So one of them is taken for a position of
+/// 0.02 s shorter: the one with the longest text, which has no padding.
+fn frames_to_align(requests: &[AlignRequest]) -> Vec<usize> {
+    let mut frames: Vec<usize> = requests.iter().map(|r| r.window.frames.max(2)).collect();
+    let differ = |values: &[usize]| values.iter().any(|value| *value != values[0]);
+    let positions: Vec<usize> = frames.iter().map(|frames| frames / 2).collect();
+    let lengths: Vec<usize> = requests.iter().map(|request| request.text.len()).collect();
+    let longest = (0..lengths.len()).max_by_key(|&i| lengths[i]);
+    if let Some(longest) =
+        longest.filter(|&i| differ(&lengths) && !differ(&positions) && frames[i] >= 4)
+    {
+        frames[longest] -= 2;
+    }
+    frames
+}
+
+fn unknown(token: u32) -> EngineError {
+    EngineError::Failed(format!("it knows no token {token}"))
 }
 
 /// The first of a result's hypotheses.

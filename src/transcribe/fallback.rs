@@ -146,7 +146,6 @@ pub(super) fn decode_options(
     temperature: f32,
     options: &TranscribeOptions,
 ) -> DecodeOptions {
-    let suppressed = tokenizer.suppressed().iter();
     let step = Tokenizer::TIME_PRECISION;
     DecodeOptions {
         beam_size: options.beam_size,
@@ -154,7 +153,10 @@ pub(super) fn decode_options(
         length_penalty: options.length_penalty,
         temperature,
         best_of: options.best_of,
-        suppress_tokens: suppressed.map(|&token| token.cast_signed()).collect(),
+        repetition_penalty: options.repetition_penalty,
+        no_repeat_ngram_size: options.no_repeat_ngram_size,
+        suppress_blank: options.suppress_blank,
+        suppress_tokens: tokenizer.suppressed_with(&options.suppress_tokens),
         max_initial_timestamp_index: (options.max_initial_timestamp / step).round() as usize,
         ..DecodeOptions::default()
     }

@@ -35,5 +35,5 @@ pub mod thread;
 pub mod tokenizer;
 pub mod transcriber;
 pub mod vad;
-pub mod words;
 mod vectors;
+pub mod words;

@@ -53,6 +53,9 @@ pub struct TranscribeOptions {
     pub no_repeat_ngram_size: usize,
     /// Whether an answer may not begin with a blank or end at once.
     pub suppress_blank: bool,
+    /// Token ids that no answer may hold; -1 stands for the marks that are not spoken. Tokens that
+    /// belong to prompts are never given.
+    pub suppress_tokens: Vec<i32>,
     /// Whether each word gets its time and probability. [`Mode::Batched`] always gives them.
     pub word_timestamps: bool,
     /// Punctuation that belongs to the word behind it.
@@ -94,6 +97,7 @@ impl Default for TranscribeOptions {
             repetition_penalty: 1.0,
             no_repeat_ngram_size: 0,
             suppress_blank: true,
+            suppress_tokens: vec![-1],
             word_timestamps: false,
             prepend_punctuations: "\"'“¿([{-".to_owned(),
             append_punctuations: "\"'.。,，!！?？:：”)]}、".to_owned(),

@@ -6,6 +6,7 @@
 //! `transcribe`, as faster-whisper 1.2 computes it).
 
 use super::tokenizer::Tokenizer;
+use crate::domain::Word;
 
 /// Seconds of a mel frame.
 pub(super) const FRAME_SECONDS: f64 = 0.01;
@@ -23,8 +24,14 @@ pub struct WindowSpan {
 }
 
 impl WindowSpan {
-    fn start(self) -> f64 {
+    /// Seconds from the beginning of the audio.
+    pub(super) fn start(self) -> f64 {
         self.seek as f64 * FRAME_SECONDS
+    }
+
+    /// Length in seconds.
+    pub(super) fn seconds(self) -> f64 {
+        self.frames as f64 * FRAME_SECONDS
     }
 }
 
@@ -37,6 +44,8 @@ pub struct TimedTokens {
     pub end: f64,
     /// Text and timestamps.
     pub tokens: Vec<u32>,
+    /// Its words, once they are timed.
+    pub words: Vec<Word>,
 }
 
 /// What a window held.
@@ -46,6 +55,8 @@ pub struct Split {
     pub segments: Vec<TimedTokens>,
     /// Frames to go on by, at least 1.
     pub advance: u64,
+    /// Whether the text ended in one timestamp: nothing more is said in the window.
+    pub is_finished: bool,
 }
 
 /// Parts a window's tokens into segments and says where the next window begins.
@@ -68,6 +79,7 @@ pub fn split_by_timestamps(tokenizer: &Tokenizer, tokens: &[u32], span: WindowSp
         segments,
         // A pair at 0.00 would decode the same window for ever.
         advance: if advance == 0 { span.frames } else { advance },
+        is_finished: ends_in_one(tokenizer, tokens),
     }
 }
 
@@ -79,14 +91,18 @@ fn cuts(tokenizer: &Tokenizer, tokens: &[u32]) -> Vec<usize> {
     let mut cuts: Vec<usize> = (1..tokens.len())
         .filter(|&i| is_timestamp(tokens[i - 1]) && is_timestamp(tokens[i]))
         .collect();
-    let ends_in_one = match tokens {
-        [.., before, last] => !is_timestamp(*before) && is_timestamp(*last),
-        _ => false,
-    };
-    if ends_in_one && !cuts.is_empty() {
+    if ends_in_one(tokenizer, tokens) && !cuts.is_empty() {
         cuts.push(tokens.len());
     }
     cuts
+}
+
+fn ends_in_one(tokenizer: &Tokenizer, tokens: &[u32]) -> bool {
+    let is_timestamp = |token: u32| tokenizer.timestamp_position(token).is_some();
+    match tokens {
+        [.., before, last] => !is_timestamp(*before) && is_timestamp(*last),
+        _ => false,
+    }
 }
 
 fn timed(tokenizer: &Tokenizer, tokens: &[u32], span: WindowSpan) -> TimedTokens {
@@ -98,6 +114,7 @@ fn timed(tokenizer: &Tokenizer, tokens: &[u32], span: WindowSpan) -> TimedTokens
         start: at(tokens.first()),
         end: at(tokens.last()),
         tokens: tokens.to_vec(),
+        words: Vec::new(),
     }
 }
 
@@ -109,16 +126,18 @@ fn unsplit(tokenizer: &Tokenizer, tokens: &[u32], span: WindowSpan) -> Split {
         .find_map(|&token| tokenizer.timestamp_position(token));
     let duration = match last {
         Some(steps) if steps > 0 => f64::from(steps) * Tokenizer::TIME_PRECISION,
-        _ => span.frames as f64 * FRAME_SECONDS,
+        _ => span.seconds(),
     };
     let segment = TimedTokens {
         start: span.start(),
         end: span.start() + duration,
         tokens: tokens.to_vec(),
+        words: Vec::new(),
     };
     Split {
         segments: vec![segment],
         advance: span.frames,
+        is_finished: ends_in_one(tokenizer, tokens),
     }
 }
 

@@ -1,7 +1,10 @@
 //! The window loop: decode 30 s, keep the sentences that are finished, go on behind them.
 //!
-//! The exact mode: on the same features it gives the segments of faster-whisper 1.2 without word
-//! times. Windows follow one another, because where one begins depends on what was heard before.
+//! The exact mode: on the same features it gives the segments of faster-whisper 1.2, with word
+//! times or without. Windows follow one another, because where one begins depends on what was heard before.
+
+mod hallucination;
+mod words;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,9 +16,14 @@ use super::fallback::{Attempt, decode_window};
 use super::features::{FeatureError, FeatureStream};
 use super::options::TranscribeOptions;
 use super::prompt::Prompt;
-use super::segmenting::{FRAME_SECONDS, Split, TimedTokens, WindowSpan, split_by_timestamps};
+use super::segmenting::{FRAME_SECONDS, TimedTokens, WindowSpan, split_by_timestamps};
 use super::tokenizer::{Tokenizer, TokenizerError};
 use crate::domain::{Segment, Transcript};
+use hallucination::Judgement;
+use words::WordTimer;
+
+/// Mel frames a second.
+const FRAMES_PER_SECOND: f64 = 100.0;
 
 /// Where windows come from: the log-mel features of one audio.
 pub trait WindowSource {
@@ -141,7 +149,9 @@ pub fn transcribe<S: WindowSource>(
     let (language, language_probability) = find_language(engine, tokenizer, source, options)?;
     let is_multilingual = engine.describe().is_multilingual;
     let spoken = is_multilingual.then_some(language.as_str());
+    let timer = || WordTimer::new(tokenizer, options, &language, source.content_frames());
     let mut pass = Pass {
+        words: options.word_timestamps.then(timer),
         prompt: Prompt::new(tokenizer, spoken, options)?,
         segments: Vec::new(),
         windows: WindowCounts::default(),
@@ -149,9 +159,12 @@ pub fn transcribe<S: WindowSource>(
         options,
     };
     pass.run(engine, source, watch)?;
+    let Pass {
+        segments, windows, ..
+    } = pass;
     Ok(Transcription {
-        segments: pass.segments,
-        windows: pass.windows,
+        segments,
+        windows,
         language,
         language_probability,
     })
@@ -198,6 +211,7 @@ struct Pass<'a> {
     tokenizer: &'a Tokenizer,
     options: &'a TranscribeOptions,
     prompt: Prompt,
+    words: Option<WordTimer<'a>>,
     segments: Vec<Segment>,
     windows: WindowCounts,
 }
@@ -217,7 +231,7 @@ impl Pass<'_> {
             }
             let request = WindowRequest {
                 window: read(source, seek)?,
-                prompt: self.prompt.tokens(),
+                prompt: self.prompt.tokens(seek == 0),
             };
             let span = WindowSpan {
                 seek,
@@ -244,13 +258,19 @@ impl Pass<'_> {
         if is_silent {
             return Ok(span.frames);
         }
-        let Split { segments, advance } =
-            split_by_timestamps(self.tokenizer, &attempt.decoded.tokens, span);
-        for segment in segments {
+        let mut split = split_by_timestamps(self.tokenizer, &attempt.decoded.tokens, span);
+        if let Some(words) = &mut self.words {
+            let start = self.prompt.start();
+            let judgement = words.apply(engine, start, &request.window, span, &mut split)?;
+            if let Judgement::Skipped { advance } = judgement {
+                return Ok(advance);
+            }
+        }
+        for segment in split.segments {
             self.keep(segment, &attempt, span)?;
         }
         self.prompt.end_window(attempt.temperature);
-        Ok(advance)
+        Ok(split.advance)
     }
 
     /// Adds a segment unless it is without text or length.
@@ -276,7 +296,7 @@ impl Pass<'_> {
             avg_logprob: attempt.avg_logprob as f32,
             compression_ratio: attempt.compression_ratio,
             no_speech_prob: attempt.decoded.no_speech_prob,
-            words: Vec::new(),
+            words: segment.words,
         });
         Ok(())
     }

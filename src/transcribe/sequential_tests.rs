@@ -4,14 +4,14 @@ use super::super::tokenizer::tokenizer_for_test;
 use super::*;
 
 /// Silence of a given length that remembers where windows were taken.
-struct Silence {
+pub(super) struct Silence {
     frames: u64,
-    seeks: Vec<u64>,
+    pub(super) seeks: Vec<u64>,
     fails_at: Option<u64>,
 }
 
 impl Silence {
-    fn seconds(seconds: u64) -> Self {
+    pub(super) fn seconds(seconds: u64) -> Self {
         Self {
             frames: seconds * 100,
             seeks: Vec::new(),
@@ -54,7 +54,7 @@ fn tokens(parts: &str) -> Vec<u32> {
     tokens
 }
 
-fn said(parts: &str) -> Decoded {
+pub(super) fn said(parts: &str) -> Decoded {
     decoded_for_test(&tokens(parts))
 }
 
@@ -268,6 +268,87 @@ fn previous_text_leaves_room_for_the_answer() {
     assert_eq!(prompts[1].len(), 1 + 223 + 3);
     // The end of the text, its closing timestamp last, is what stays.
     assert_eq!(prompts[1][223], tokens("30.0")[0]);
+}
+
+#[test]
+fn a_prefix_is_for_the_first_window_and_hotwords_for_the_others() {
+    let options = TranscribeOptions {
+        hotwords: Some("Alice".to_owned()),
+        prefix: Some("Well".to_owned()),
+        ..TranscribeOptions::default()
+    };
+    let mut source = Silence::seconds(60);
+    let engine = ScriptedEngine::answering(|_| Ok(said("0.0| Well|30.0|30.0")));
+    let (_, calls) = run(engine, &mut source, &options).unwrap();
+    let prompts = prompts(&calls);
+    assert!(prompts[0].ends_with(&tokens("0.0| Well")));
+    assert_eq!(prompts[0].len(), 3 + 1 + 5);
+    assert_eq!(prompts[1].len(), 1 + 6 + 3);
+}
+
+/// Every option that the engine takes arrives there.
+#[test]
+fn how_to_decode_reaches_the_engine() {
+    let options = TranscribeOptions {
+        repetition_penalty: 1.5,
+        no_repeat_ngram_size: 3,
+        suppress_blank: false,
+        suppress_tokens: vec![7],
+        max_initial_timestamp: 0.5,
+        patience: 2.0,
+        ..TranscribeOptions::default()
+    };
+    let engine = ScriptedEngine::with_answers([said("0.0| one|2.0")]);
+    let (_, calls) = run(engine, &mut Silence::seconds(10), &options).unwrap();
+    let asked = &calls.asked()[0].options;
+    assert_eq!(
+        (asked.repetition_penalty, asked.no_repeat_ngram_size),
+        (1.5, 3)
+    );
+    assert!(!asked.suppress_blank && asked.suppress_tokens.contains(&7));
+    assert_eq!(
+        (asked.max_initial_timestamp_index, asked.patience),
+        (25, 2.0)
+    );
+    assert_eq!(asked.suppress_tokens.len(), 1 + 6);
+}
+
+/// A model for 128 mel bands, as large-v3, is given what its source makes.
+#[test]
+fn windows_of_128_mel_bands_pass_as_they_are() {
+    struct Wide(Silence);
+    impl WindowSource for Wide {
+        type Error = std::io::Error;
+
+        fn content_frames(&self) -> u64 {
+            self.0.content_frames()
+        }
+
+        fn window(&mut self, seek: u64) -> Result<Arc<MelWindow>, std::io::Error> {
+            let frames = self.0.window(seek)?.frames;
+            Ok(Arc::new(MelWindow {
+                features: vec![0.0; 128 * MelWindow::FRAMES],
+                n_mels: 128,
+                frames,
+            }))
+        }
+    }
+    let mut engine = ScriptedEngine::with_answers([said("0.0| one|2.0")]);
+    let calls = engine.calls();
+    let mut source = Wide(Silence::seconds(10));
+    let options = TranscribeOptions {
+        word_timestamps: true,
+        ..TranscribeOptions::default()
+    };
+    let heard = transcribe(
+        &mut engine,
+        &tokenizer_for_test(),
+        &mut source,
+        &options,
+        &mut (),
+    );
+    assert_eq!(heard.unwrap().segments.len(), 1);
+    assert_eq!(calls.asked()[0].request.window.n_mels, 128);
 }
 
 #[test]

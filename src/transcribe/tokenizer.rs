@@ -196,17 +196,26 @@ impl Tokenizer {
         &self.suppressed
     }
 
+    /// Tokens that no answer may hold where `asked` is forbidden, ascending: those of
+    /// prompts, the marks of [`suppressed`](Self::suppressed) for a -1, and the others as given.
+    pub fn suppressed_with(&self, asked: &[i32]) -> Vec<i32> {
+        let is_default = asked.contains(&-1);
+        let own: &[u32] = if is_default { &self.suppressed } else { &[] };
+        let own = own
+            .iter()
+            .chain(&self.special.of_prompts())
+            .copied()
+            .collect::<Vec<_>>();
+        let asked = asked.iter().copied().filter(|&token| token >= 0);
+        let mut tokens: Vec<i32> = own.into_iter().map(u32::cast_signed).chain(asked).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        tokens
+    }
+
     fn find_suppressed(&self) -> Result<Vec<u32>, TokenizerError> {
         let mut tokens = self.non_speech()?;
-        let special = &self.special;
-        tokens.extend([
-            special.transcribe,
-            special.translate,
-            special.start_of_transcript,
-            special.start_of_previous,
-            special.start_of_lm,
-            special.no_speech,
-        ]);
+        tokens.extend(self.special.of_prompts());
         tokens.sort_unstable();
         tokens.dedup();
         Ok(tokens)
@@ -237,6 +246,18 @@ const SYMBOLS: &str = "\" # ( ) * + / : ; < = > @ [ \\ ] ^ _ ` { | } ~ 「 」 �
 const SIGNS: &str = "♩ ♪ ♫ ♬ ♭ ♮ ♯";
 
 impl SpecialTokens {
+    /// Tokens that belong to prompts.
+    fn of_prompts(&self) -> [u32; 6] {
+        [
+            self.transcribe,
+            self.translate,
+            self.start_of_transcript,
+            self.start_of_previous,
+            self.start_of_lm,
+            self.no_speech,
+        ]
+    }
+
     fn find(inner: &tokenizers::Tokenizer) -> Result<Self, TokenizerError> {
         let id = |token: &'static str| {
             inner
@@ -341,6 +362,18 @@ mod tests {
                 .contains(&tokenizer.special().no_speech)
         );
         assert!(!tokenizer.suppressed().contains(&id("a")));
+    }
+
+    #[test]
+    fn what_to_suppress_can_be_chosen() {
+        let tokenizer = tokenizer_for_test();
+        let all: Vec<i32> = tokenizer.suppressed().iter().map(|&id| id as i32).collect();
+        assert_eq!(tokenizer.suppressed_with(&[-1]), all);
+        let chosen = tokenizer.suppressed_with(&[65, 65, -7]);
+        assert_eq!(chosen[0], 65);
+        assert_eq!(chosen.len(), 1 + 6);
+        assert!(chosen.contains(&(tokenizer.special().no_speech as i32)));
+        assert!(tokenizer.suppressed_with(&[-1, 65]).len() > all.len());
     }
 
     #[test]

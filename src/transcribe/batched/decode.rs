@@ -327,7 +327,7 @@ impl Decoder {
             let language = task.voice.language.as_deref();
             Ok(WindowRequest {
                 window: Arc::clone(&task.mel),
-                prompt: Prompt::new(&self.tokenizer, language, &options)?.tokens(),
+                prompt: Prompt::new(&self.tokenizer, language, &options)?.tokens(false),
             })
         });
         let requests: Vec<WindowRequest> = requests.collect::<Result<_, TranscribeError>>()?;
