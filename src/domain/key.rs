@@ -159,6 +159,11 @@ pub enum StageKey<'a> {
     Segments(&'a EpisodeId),
     /// The same once more, where it was asked for.
     Extra(&'a EpisodeId, ExtraFormat),
+    /// Finished windows of an episode that is still worked on, made as the name says, from this window
+    /// on.
+    Part(&'a EpisodeId, &'a str, usize),
+    /// What the keys of all its parts begin with.
+    Parts(&'a EpisodeId),
     /// Quality and speed figures; written last, so its existence says that the rest is complete.
     Kpis(&'a EpisodeId),
 }
@@ -167,7 +172,9 @@ impl StageKey<'_> {
     /// The MIME type to store the object with.
     pub fn content_type(&self) -> &'static str {
         match self {
-            Self::Transcript(_) | Self::Kpis(_) => "application/json",
+            Self::Transcript(_) | Self::Part(..) | Self::Parts(_) | Self::Kpis(_) => {
+                "application/json"
+            }
             Self::Vtt(_) => "text/vtt",
             Self::Segments(_) => "application/x-ndjson",
             Self::Extra(_, format) => format.content_type(),
@@ -178,6 +185,11 @@ impl StageKey<'_> {
 impl fmt::Display for StageKey<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (episode, tail) = match self {
+            Self::Part(episode, recipe, first) => {
+                let episode = episode_prefix(episode);
+                return write!(formatter, "{episode}/partial/{recipe}/{first:08}.json");
+            }
+            Self::Parts(episode) => (episode, "partial/"),
             Self::Extra(episode, format) => (episode, format.name()),
             Self::Transcript(episode) => (episode, "transcripts/transcript.json"),
             Self::Vtt(episode) => (episode, "transcripts/transcript.vtt"),

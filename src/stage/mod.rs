@@ -9,6 +9,8 @@
 //! an episode that somebody else completed, up to the moment between its last look and its write;
 //! the caller's own lease check before [`StageStore::put`] makes that a matter of milliseconds.
 
+mod partial;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -31,6 +31,7 @@ pub mod sequential;
 pub mod source;
 pub mod speech;
 pub mod stage;
+mod stage_shelf;
 pub mod thread;
 pub mod tokenizer;
 pub mod transcriber;

@@ -80,8 +80,8 @@ pub struct TranscribeOptions {
 impl Default for TranscribeOptions {
     fn default() -> Self {
         Self {
-            mode: Mode::Sequential,
-            batch_size: 16,
+            mode: Mode::Batched,
+            batch_size: 8,
             language: None,
             task: Task::Transcribe,
             beam_size: 5,

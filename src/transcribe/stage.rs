@@ -1,6 +1,7 @@
 //! The transcribe worker's work on one job.
 //!
-//! Order of the writes, each safe to repeat: transcript, subtitles and segments; `kpis.json`, whose
+//! While it works, finished windows are kept beside the results, so that another worker can go on from
+//! them. Order of the writes, each safe to repeat: transcript, subtitles and segments; `kpis.json`, whose
 //! existence says that the rest is complete; `transcript_key` in the episode's `meta.json`; then the
 //! worker advances the checkpoint. A worker that finds `kpis.json` only mends what may be missing
 //! behind it.
@@ -18,6 +19,7 @@ use super::kpis::{Kpis, Measured, TimedStage, Timings, peak_rss_bytes};
 use super::publisher::reuse;
 use super::sequential::{Watch, WindowCounts};
 use super::source::{BlobSource, MediaBytes};
+use super::stage_shelf::StageShelf;
 use super::transcriber::{HearError, Heard, Transcriber};
 use crate::domain::{EpisodeId, Failure, FailureClass, StageKey, StageName, TranscribeJob};
 use crate::raw::{EpisodeMeta, RawError, RawStore};
@@ -166,6 +168,7 @@ impl TranscribeStage {
     async fn hear(&self, meta: EpisodeMeta, cancel: CancellationToken) -> Result<Heard, Stop> {
         let hearing = Hearing {
             blobs: self.raw.clone(),
+            stage: self.stage.clone(),
             meta,
             transcriber: self.transcriber.clone(),
             observer: Arc::clone(&self.observer),
@@ -184,9 +187,13 @@ impl TranscribeStage {
         let product = self.product(episode, heard);
         match self.stage.put(episode, &product, Overwrite::Never).await {
             // Somebody else was faster, with the same audio: theirs is as good.
-            Ok(_) | Err(StageError::AlreadyComplete { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+            Ok(_) | Err(StageError::AlreadyComplete { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
+        if let Err(error) = self.stage.drop_parts(episode).await {
+            tracing::warn!(%episode, %error, "cannot remove the finished parts of an episode");
+        }
+        Ok(())
     }
 
     fn product(&self, episode: &EpisodeId, heard: &Heard) -> Product {
@@ -254,6 +261,7 @@ impl TranscribeStage {
 /// One episode's way through decoder, features and model. Blocks.
 struct Hearing {
     blobs: RawStore,
+    stage: StageStore,
     meta: EpisodeMeta,
     transcriber: Transcriber,
     observer: Arc<dyn Observer>,
@@ -276,7 +284,17 @@ impl Hearing {
             episode: self.meta.episode(),
             cancel: self.cancel.clone(),
         };
-        Ok(self.transcriber.hear(&open, &mut watch, &self.cancel)?)
+        let mut shelf = StageShelf::new(
+            self.stage.clone(),
+            self.meta.episode(),
+            &self.meta.audio.sha256,
+            &self.transcriber,
+            self.runtime.clone(),
+        );
+        let heard = self
+            .transcriber
+            .hear_on(&open, &mut watch, &mut shelf, &self.cancel);
+        Ok(heard?)
     }
 }
 

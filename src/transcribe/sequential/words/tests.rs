@@ -33,6 +33,10 @@ impl AlignedEngine {
 }
 
 impl SpeechEngine for AlignedEngine {
+    fn encode(&mut self, _: &[Arc<MelWindow>]) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn describe(&self) -> EngineInfo {
         self.inner.describe()
     }
