@@ -63,6 +63,20 @@ fn words(text: &str) -> Vec<String> {
     plain.split_whitespace().map(str::to_owned).collect()
 }
 
+/// Fewest words to insert, delete or replace.
+fn word_errors(spoken: &[String], said: &[String]) -> usize {
+    let mut row: Vec<usize> = (0..=said.len()).collect();
+    for (i, word) in spoken.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, other) in said.iter().enumerate() {
+            let replaced = diagonal + usize::from(word != other);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[said.len()]
+}
+
 /// The model, and how many windows it was asked to decode.
 struct Counted {
     engine: Ct2Engine,
@@ -202,7 +216,12 @@ fn every_word_is_heard_and_every_sentence_begins_where_it_was_said() {
         let heard = hear(&audio(&[episode]));
         let truth = truth(episode);
         let spoken: String = truth.iter().map(|(text, _)| format!(" {text}")).collect();
-        assert_eq!(words(&heard.transcript.text), words(&spoken), "{episode}");
+        let (said, spoken) = (words(&heard.transcript.text), words(&spoken));
+        let errors = word_errors(&spoken, &said);
+        assert!(
+            errors * 50 <= spoken.len(),
+            "{episode}: {errors} errors in {said:?}"
+        );
         assert_eq!(heard.transcript.language, language);
         assert!(heard.transcript.language_probability > 0.9);
         assert_order(&heard.transcript);
@@ -333,22 +352,24 @@ fn replicas_change_nothing() {
     assert_eq!(text(1), text(2));
 }
 
+/// So much silence at 16 kHz.
+fn silence(samples: u32) -> Vec<u8> {
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + samples * 2).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data");
+    file.extend((samples * 2).to_le_bytes());
+    file.extend(vec![0; samples as usize * 2]);
+    file
+}
+
 #[test]
 fn nothing_is_heard_where_nothing_is_said() {
-    let mut silence = b"RIFF".to_vec();
-    let size = 60 * 16_000 * 2_u32;
-    silence.extend((36 + size).to_le_bytes());
-    silence.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data");
-    silence.extend(size.to_le_bytes());
-    let header = silence.clone();
-    silence.extend(vec![0; size as usize]);
-    let heard = hear(&silence);
-    assert!(heard.transcript.segments.is_empty());
-    assert_eq!(heard.transcript.duration, 60.0);
-    assert_eq!((heard.windows.total, heard.speech_seconds), (0, Some(0.0)));
-    // A file of a header alone.
-    let nothing = Model::load(1).hear(&header, 4, &mut (), &mut NoShelf);
-    assert!(nothing.is_ok_and(|heard| heard.transcript.segments.is_empty()));
+    for seconds in [60.0, 0.01] {
+        let heard = hear(&silence((seconds * 16_000.0) as u32));
+        assert!(heard.transcript.segments.is_empty());
+        assert_eq!(heard.transcript.duration, seconds);
+        assert_eq!((heard.windows.total, heard.speech_seconds), (0, Some(0.0)));
+    }
 }
 
 /// Fails behind so many bytes.

@@ -9,6 +9,7 @@
 //! stage/  <feed_slug>/<guid>/transcripts/transcript.json, transcript.vtt
 //!         <feed_slug>/<guid>/segments/segments.json   one JSON object a line
 //!         <feed_slug>/<guid>/kpis/kpis.json
+//!         <feed_slug>/<guid>/partial/<recipe>/<first>-<end>.json   windows done, until the episode is
 //! manifests/ <yyyymmdd>.csv, <yyyymmdd>-2.csv, ...
 //!            feeds/<feed_slug>/pages/<address>.json    what a feed's server last said
 //!            feeds/<feed_slug>/bodies/<sha256>.gz      and the bytes of it
@@ -17,6 +18,7 @@
 //! ```
 
 use std::fmt;
+use std::ops::Range;
 
 use chrono::NaiveDate;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -159,9 +161,8 @@ pub enum StageKey<'a> {
     Segments(&'a EpisodeId),
     /// The same once more, where it was asked for.
     Extra(&'a EpisodeId, ExtraFormat),
-    /// Finished windows of an episode that is still worked on, made as the name says, from this window
-    /// on.
-    Part(&'a EpisodeId, &'a str, usize),
+    /// Finished windows of an episode that is still worked on: how they were made, and which.
+    Part(&'a EpisodeId, &'a str, Range<usize>),
     /// What the keys of all its parts begin with.
     Parts(&'a EpisodeId),
     /// Quality and speed figures; written last, so its existence says that the rest is complete.
@@ -185,9 +186,12 @@ impl StageKey<'_> {
 impl fmt::Display for StageKey<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (episode, tail) = match self {
-            Self::Part(episode, recipe, first) => {
+            Self::Part(episode, recipe, Range { start, end }) => {
                 let episode = episode_prefix(episode);
-                return write!(formatter, "{episode}/partial/{recipe}/{first:08}.json");
+                return write!(
+                    formatter,
+                    "{episode}/partial/{recipe}/{start:08}-{end:08}.json"
+                );
             }
             Self::Parts(episode) => (episode, "partial/"),
             Self::Extra(episode, format) => (episode, format.name()),

@@ -1,13 +1,15 @@
 //! What is finished of an episode that is still worked on.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::{StageError, StageStore};
 use crate::domain::{EpisodeId, StageKey};
 use crate::runtime::blob::{BlobErrorKind, PutMode, read_all};
 
-/// Largest part that is read.
-const PART_LIMIT: usize = 64 << 20;
+/// Most that is read of an episode's parts.
+const PARTS_LIMIT: usize = 256 << 20;
 
 /// Most parts of an episode: one every ten seconds for three days.
 const MOST_PARTS: usize = 25_000;
@@ -16,32 +18,45 @@ const MOST_PARTS: usize = 25_000;
 const PAGE: usize = 1000;
 
 impl StageStore {
-    /// Keeps a part of an episode, made in the way that `recipe` names, beginning at its `first` window.
-    /// Whoever was first with it made the same.
+    /// Keeps a part of an episode: these windows, made in the way that `recipe` names. Whoever was first
+    /// with it made the same; what differs is damaged, and is replaced.
     pub async fn keep_part(
         &self,
         episode: &EpisodeId,
         recipe: &str,
-        first: usize,
+        windows: Range<usize>,
         part: Bytes,
     ) -> Result<(), StageError> {
-        let key = StageKey::Part(episode, recipe, first).to_string();
-        match self.blobs.put(&key, part, PutMode::Create).await {
-            Err(error) if error.kind != BlobErrorKind::AlreadyExists => Err(error.into()),
-            _ => Ok(()),
+        let key = StageKey::Part(episode, recipe, windows).to_string();
+        for _ in 0..2 {
+            match self.blobs.put(&key, part.clone(), PutMode::Create).await {
+                Err(error) if error.kind == BlobErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => return Ok(()),
+            }
+            if self.holds(&key, &part).await? {
+                return Ok(());
+            }
+            self.blobs.delete(&key).await?;
         }
+        Err(StageError::Contended {
+            location: self.blobs.location(&key),
+        })
     }
 
-    /// The parts of an episode that were made in the way that `recipe` names.
+    /// The parts of an episode that were made in the way that `recipe` names and can be read.
     pub async fn parts(&self, episode: &EpisodeId, recipe: &str) -> Result<Vec<Bytes>, StageError> {
         let prefix = StageKey::Parts(episode).to_string();
         let mut parts = Vec::new();
+        let mut size = 0;
         for key in self.part_keys(&format!("{prefix}{recipe}/")).await? {
-            match read_all(&*self.blobs, &key, PART_LIMIT).await {
-                Ok(bytes) => parts.push(bytes),
-                // Somebody finished the episode in between.
-                Err(error) if error.kind == BlobErrorKind::NotFound => {}
-                Err(error) => return Err(error.into()),
+            match read_all(&*self.blobs, &key, PARTS_LIMIT - size).await {
+                Ok(bytes) => {
+                    size += bytes.len();
+                    parts.push(bytes);
+                }
+                // Somebody finished the episode in between, or it is damaged: decoded again.
+                Err(error) => tracing::debug!(%error, "a part of an episode is left out"),
             }
         }
         Ok(parts)
@@ -86,15 +101,15 @@ mod tests {
             guid: guid.parse().unwrap(),
         };
         let (one, other) = (id("1"), id("2"));
-        for (episode, recipe, first, part) in [
-            (&one, "a", 0, "first"),
-            (&one, "a", 16, "second"),
-            (&one, "a", 16, "late"),
-            (&one, "b", 0, "by another model"),
-            (&other, "a", 0, "another's"),
+        for (episode, recipe, windows, part) in [
+            (&one, "a", 0..16, "first"),
+            (&one, "a", 16..32, "damaged"),
+            (&one, "a", 16..32, "second"),
+            (&one, "b", 0..16, "by another model"),
+            (&other, "a", 0..16, "another's"),
         ] {
             store
-                .keep_part(episode, recipe, first, part.into())
+                .keep_part(episode, recipe, windows, part.into())
                 .await
                 .unwrap();
         }

@@ -87,6 +87,10 @@ pub struct Kpis {
     pub total_seconds: f64,
     /// Seconds of audio a second of wall time.
     pub rtfx: Option<f64>,
+    /// Whether an earlier run did a part of it: the seconds are of the last run alone then, and rates
+    /// are not given.
+    #[serde(default)]
+    pub resumed: bool,
     /// Most memory that the process held until then, earlier episodes included; `null` where the
     /// system does not tell.
     pub peak_rss_bytes: Option<u64>,
@@ -197,6 +201,8 @@ pub struct Measured<'a> {
     pub podrun_version: &'a str,
     /// Now.
     pub created_at: DateTime<Utc>,
+    /// Whether an earlier run did a part of it.
+    pub is_resumed: bool,
 }
 
 impl Kpis {
@@ -239,10 +245,11 @@ impl Kpis {
             damaged: measured.damaged,
             stage_seconds: by_stage(measured.timings, |seconds| Some(rounded(seconds))),
             stage_rtfx: by_stage(measured.timings, |seconds| {
-                ratio(transcript.duration, seconds)
+                ratio(transcript.duration, seconds).filter(|_| !measured.is_resumed)
             }),
             total_seconds: rounded(total_seconds),
-            rtfx: ratio(transcript.duration, total_seconds),
+            rtfx: ratio(transcript.duration, total_seconds).filter(|_| !measured.is_resumed),
+            resumed: measured.is_resumed,
             model: ModelFacts {
                 name: measured.engine.model.clone(),
                 digest: measured.engine.model_digest.clone(),

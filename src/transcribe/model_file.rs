@@ -21,6 +21,8 @@ use super::model::ModelFiles;
 const WHISPER: &str = "WhisperSpec";
 /// One row a token.
 const EMBEDDINGS: &str = "decoder/embeddings/weight";
+/// What the names of a decoder layer's variables begin with, before its number.
+const DECODER_LAYER: &str = "decoder/layer_";
 /// First version with types, and the newest this code knows the layout of.
 const VERSIONS: std::ops::RangeInclusive<u32> = 4..=6;
 
@@ -30,7 +32,7 @@ const CONVERT_AGAIN: &str = "download or convert the model again";
 /// Checks a model's files and gives the vocabulary, in the order of the ids; the error says what
 /// is wrong and what to do.
 pub(super) fn check(files: &ModelFiles) -> Result<Vec<String>, String> {
-    let rows = embedding_rows(&files.model())?;
+    let Shape { rows, layers } = shape(&files.model())?;
     let vocabulary = read_vocabulary(&files.vocabulary())?;
     if vocabulary.len() > rows as usize {
         return Err(format!(
@@ -39,15 +41,24 @@ pub(super) fn check(files: &ModelFiles) -> Result<Vec<String>, String> {
             vocabulary.len()
         ));
     }
-    check_config(&files.config(), &vocabulary)?;
+    let config = read_json(&files.config())?;
+    check_config(&config, &vocabulary)?;
+    check_alignment(&config, layers)?;
     check_tokenizer(&files.tokenizer(), &vocabulary)?;
     Ok(vocabulary)
 }
 
-/// Tokens that the weights know.
-fn embedding_rows(path: &Path) -> Result<u32, String> {
+/// What the weights are for.
+struct Shape {
+    /// Tokens.
+    rows: u32,
+    /// Of the decoder.
+    layers: u64,
+}
+
+fn shape(path: &Path) -> Result<Shape, String> {
     let mut header = Header::open(path).map_err(|error| format!("model.bin: {error}"))?;
-    header.embedding_rows().map_err(|error| match error.kind() {
+    header.shape().map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             let length = header.length;
             format!("model.bin ends early, after {length} bytes; {CONVERT_AGAIN}")
@@ -70,16 +81,20 @@ impl Header {
         })
     }
 
-    fn embedding_rows(&mut self) -> io::Result<u32> {
+    fn shape(&mut self) -> io::Result<Shape> {
         self.preamble()?;
         let mut rows = None;
+        let mut layers = 0;
         for _ in 0..self.u32()? {
             let (name, dimensions) = self.variable()?;
             if name == EMBEDDINGS {
                 rows = dimensions.first().copied();
             }
+            layers = layers.max(layer(&name).map_or(0, |layer| layer + 1));
         }
-        rows.ok_or_else(|| invalid(format!("it has no {EMBEDDINGS}; {CONVERT_AGAIN}")))
+        let rows =
+            rows.ok_or_else(|| invalid(format!("it has no {EMBEDDINGS}; {CONVERT_AGAIN}")))?;
+        Ok(Shape { rows, layers })
     }
 
     fn preamble(&mut self) -> io::Result<()> {
@@ -139,6 +154,12 @@ impl Header {
     }
 }
 
+/// The decoder's layer that a variable belongs to.
+fn layer(name: &str) -> Option<u64> {
+    let (layer, _) = name.strip_prefix(DECODER_LAYER)?.split_once('/')?;
+    layer.parse::<u32>().ok().map(u64::from)
+}
+
 fn invalid(problem: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
@@ -161,8 +182,7 @@ fn read_vocabulary(path: &Path) -> Result<Vec<String>, String> {
 
 /// Lists of token ids that are read without a look whether they are there; languages by models
 /// that know several, which is those with an empty token.
-fn check_config(path: &Path, vocabulary: &[String]) -> Result<(), String> {
-    let config = read_json(path)?;
+fn check_config(config: &Value, vocabulary: &[String]) -> Result<(), String> {
     let is_multilingual = vocabulary.iter().any(String::is_empty);
     for list in ["suppress_ids", "suppress_ids_begin", "lang_ids"] {
         let is_list = match config.get(list) {
@@ -179,6 +199,28 @@ fn check_config(path: &Path, vocabulary: &[String]) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// The attention heads that tell when words were said, as pairs of layer and head. CTranslate2 writes to
+/// the place of each layer, wherever that is.
+fn check_alignment(config: &Value, layers: u64) -> Result<(), String> {
+    let is_head = |head: &Value| {
+        let pair = head.as_array().map(Vec::as_slice);
+        matches!(pair, Some([layer, head])
+            if layer.as_u64().is_some_and(|layer| layer < layers)
+            && head.as_u64().is_some_and(|head| head < MOST_HEADS))
+    };
+    let heads = config.get("alignment_heads").and_then(Value::as_array);
+    match heads.is_some_and(|heads| !heads.is_empty() && heads.iter().all(is_head)) {
+        true => Ok(()),
+        false => Err(format!(
+            "config.json has no list alignment_heads of heads in the {layers} layers of the \
+             weights; {CONVERT_AGAIN}"
+        )),
+    }
+}
+
+/// Attention heads of the largest Whisper, and some.
+const MOST_HEADS: u64 = 64;
 
 fn is_token(id: &Value, vocabulary: &[String]) -> bool {
     id.as_u64().is_some_and(|id| id < vocabulary.len() as u64)
@@ -269,7 +311,7 @@ mod tests {
         [&length.to_le_bytes()[..], text.as_bytes(), &[0]].concat()
     }
 
-    /// Two variables: a scalar, and embeddings of `rows` rows of two bytes.
+    /// Two variables: a scalar of the only decoder layer, and embeddings of `rows` rows of two bytes.
     fn model(specification: &str, rows: u32) -> Vec<u8> {
         let u32s = |values: &[u32]| -> Vec<u8> {
             values
@@ -278,7 +320,13 @@ mod tests {
                 .collect()
         };
         let bytes = vec![1; rows as usize * 2];
-        let scalar = [string("scale"), vec![0, 0], u32s(&[4]), vec![0; 4]].concat();
+        let scalar = [
+            string("decoder/layer_0/scale"),
+            vec![0, 0],
+            u32s(&[4]),
+            vec![0; 4],
+        ]
+        .concat();
         let shape = [vec![2], u32s(&[rows, 2]), vec![1], u32s(&[rows * 2])].concat();
         [
             u32s(&[6]),

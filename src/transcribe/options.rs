@@ -22,7 +22,8 @@ pub struct TranscribeOptions {
     pub mode: Mode,
     /// Windows decoded at a time in [`Mode::Batched`].
     pub batch_size: usize,
-    /// Code of the language spoken; `None` hears it from the first window.
+    /// Code of the language spoken; `None` hears it: from the first window, or from
+    /// all in [`Mode::Batched`].
     pub language: Option<String>,
     /// Transcribe or translate.
     pub task: Task,
@@ -41,7 +42,7 @@ pub struct TranscribeOptions {
     pub condition_on_previous_text: bool,
     /// Above this temperature the text before is forgotten.
     pub prompt_reset_on_temperature: f32,
-    /// Text that the first window sees before it.
+    /// Text that the first window sees before it; in [`Mode::Batched`] all of them.
     pub initial_prompt: Option<String>,
     /// Words to expect, seen before every window; not beside a [`prefix`](Self::prefix).
     pub hotwords: Option<String>,
@@ -71,7 +72,7 @@ pub struct TranscribeOptions {
     pub log_prob_threshold: Option<f64>,
     /// Above this compression ratio an answer repeats itself.
     pub compression_ratio_threshold: Option<f64>,
-    /// Decode text alone: segments are then whole windows.
+    /// Decode text alone: in [`Mode::Sequential`], segments are then whole windows.
     pub without_timestamps: bool,
     /// Latest first timestamp of a window, in seconds.
     pub max_initial_timestamp: f64,

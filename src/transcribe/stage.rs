@@ -110,6 +110,7 @@ impl TranscribeStage {
     async fn work(&self, episode: &EpisodeId, context: &WorkContext) -> Result<StageOutcome, Stop> {
         let transcript_key = StageKey::Transcript(episode).to_string();
         if self.stage.is_complete(episode).await? {
+            self.drop_parts(episode).await;
             self.raw
                 .set_transcript_key(episode, &transcript_key)
                 .await?;
@@ -134,7 +135,7 @@ impl TranscribeStage {
         self.raw
             .set_transcript_key(episode, &transcript_key)
             .await?;
-        if !is_reused {
+        if !is_reused && !heard.is_resumed {
             self.measure(&heard).await;
         }
         Ok(StageOutcome::Done {
@@ -161,6 +162,7 @@ impl TranscribeStage {
             damage: None,
             speech_seconds: None,
             uncovered_speech_seconds: None,
+            is_resumed: false,
         })
     }
 
@@ -190,9 +192,7 @@ impl TranscribeStage {
             Ok(_) | Err(StageError::AlreadyComplete { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        if let Err(error) = self.stage.drop_parts(episode).await {
-            tracing::warn!(%episode, %error, "cannot remove the finished parts of an episode");
-        }
+        self.drop_parts(episode).await;
         Ok(())
     }
 
@@ -228,12 +228,20 @@ impl TranscribeStage {
             damaged: heard.damage.is_some(),
             speech_seconds: heard.speech_seconds,
             uncovered_speech_seconds: heard.uncovered_speech_seconds,
+            is_resumed: heard.is_resumed,
             peak_rss_bytes: peak_rss_bytes(),
             podrun_version: env!("CARGO_PKG_VERSION"),
             created_at: self.clock.now(),
         });
         product.kpis = kpis.render().into();
         product
+    }
+
+    /// What is left is in nobody's way.
+    async fn drop_parts(&self, episode: &EpisodeId) {
+        if let Err(error) = self.stage.drop_parts(episode).await {
+            tracing::warn!(%episode, %error, "cannot remove the finished parts of an episode");
+        }
     }
 
     /// Figures are worth a warning, never the episode.

@@ -72,7 +72,7 @@ impl Shelf for StageShelf {
             .map_err(|error| Failure::new(FailureClass::Storage, error.to_string()))?;
         let kept = self
             .store
-            .keep_part(&self.episode, &self.recipe, part.first(), text.into());
+            .keep_part(&self.episode, &self.recipe, part.windows(), text.into());
         Ok(self.runtime.block_on(kept)?)
     }
 }

@@ -6,10 +6,11 @@
 //! free and waits. Work begins in order of arrival.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::engine::{
     AlignRequest, Alignment, DecodeOptions, Decoded, EngineError, EngineInfo, LanguageScore,
@@ -19,8 +20,12 @@ use super::engine::{
 /// Pieces of work that wait while the engines work; more make their senders wait.
 const QUEUED: usize = 4;
 
-/// The running threads. Dropping it lets the work in progress finish, refuses the rest with
-/// [`EngineError::Stopped`] and waits for the threads' end.
+/// How long the threads' end is waited for: a call to a large model on a processor takes minutes, and a
+/// process that is told to end has seconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The running threads. Dropping it refuses what has not begun with [`EngineError::Stopped`] and waits a
+/// few seconds for the rest.
 #[derive(Debug)]
 pub struct EngineThreads {
     handle: EngineHandle,
@@ -33,6 +38,8 @@ pub struct EngineHandle {
     inbox: SyncSender<Message>,
     info: EngineInfo,
     engines: usize,
+    /// Set when no more work is to begin.
+    stopped: Arc<AtomicBool>,
 }
 
 /// What an engine is to do.
@@ -86,12 +93,16 @@ impl EngineThreads {
                 inbox,
                 info,
                 engines: engines.len(),
+                stopped: Arc::new(AtomicBool::new(false)),
             },
             threads: Vec::new(),
         };
         for engine in engines {
             let messages = Arc::clone(&messages);
-            let thread = spawn("speech-engine", move || work_off(engine, &messages))?;
+            let stopped = Arc::clone(&started.handle.stopped);
+            let thread = spawn("speech-engine", move || {
+                work_off(engine, &messages, &stopped);
+            })?;
             started.threads.push(thread);
         }
         Ok(started)
@@ -115,12 +126,21 @@ fn spawn<T: Send + 'static>(
 
 impl Drop for EngineThreads {
     fn drop(&mut self) {
+        self.handle.stopped.store(true, Ordering::SeqCst);
         // These fail only where threads have ended already: by a panic, which they told.
         for _ in &self.threads {
             report(self.handle.inbox.send(Message::Stop).is_ok());
         }
+        let deadline = Instant::now() + PATIENCE;
         for thread in self.threads.drain(..) {
-            report(thread.join().is_ok());
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if thread.is_finished() {
+                report(thread.join().is_ok());
+            } else {
+                tracing::warn!("the speech engine is still at work and is left behind");
+            }
         }
     }
 }
@@ -132,7 +152,11 @@ fn report(is_taken: bool) {
     }
 }
 
-fn work_off(mut engine: impl SpeechEngine, messages: &Mutex<Receiver<Message>>) {
+fn work_off(
+    mut engine: impl SpeechEngine,
+    messages: &Mutex<Receiver<Message>>,
+    stopped: &AtomicBool,
+) {
     loop {
         // Held while waiting: the others wait for the lock instead, which is the same to them.
         let next = messages
@@ -140,6 +164,8 @@ fn work_off(mut engine: impl SpeechEngine, messages: &Mutex<Receiver<Message>>) 
             .unwrap_or_else(PoisonError::into_inner)
             .recv();
         match next {
+            // Dropping it tells whoever waits.
+            Ok(Message::Run(_)) if stopped.load(Ordering::SeqCst) => {}
             Ok(Message::Run(work)) => work(&mut engine),
             Ok(Message::Stop) | Err(RecvError) => return,
         }

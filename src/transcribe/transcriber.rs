@@ -49,6 +49,8 @@ pub struct Heard {
     pub speech_seconds: Option<f64>,
     /// How much of that came to no words.
     pub uncovered_speech_seconds: Option<f64>,
+    /// Whether an earlier run did a part of it; [`timings`](Self::timings) are of this run alone.
+    pub is_resumed: bool,
 }
 
 /// A file was not heard to its end.
@@ -115,6 +117,7 @@ impl Transcriber {
         Ok(Heard {
             speech_seconds: Some(result.speech_seconds),
             uncovered_speech_seconds: Some(result.uncovered_seconds),
+            is_resumed: result.is_resumed,
             ..self.heard(
                 result.transcription,
                 result.seconds,
@@ -177,6 +180,7 @@ impl Transcriber {
             damage,
             speech_seconds: None,
             uncovered_speech_seconds: None,
+            is_resumed: false,
         }
     }
 }

@@ -92,7 +92,7 @@ pub(crate) struct DecodingArguments {
         default_missing_value = "true", value_parser = truth)]
     pub(crate) batched: Option<bool>,
 
-    /// Windows decoded at a time where they are [default: 16]
+    /// Windows decoded at a time where they are [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) batch_size: Option<u16>,
 
@@ -101,7 +101,8 @@ pub(crate) struct DecodingArguments {
         default_missing_value = "true", value_parser = truth, hide_short_help = true)]
     pub(crate) vad_filter: Option<bool>,
 
-    /// Text that the first window sees before it: names, spelling, style
+    /// Text that the first window, or every one where they are decoded at a time, sees before it: names,
+    /// spelling, style
     #[arg(long, value_name = "TEXT", value_parser = or_none::<String>)]
     pub(crate) initial_prompt: Option<OrNone<String>>,
 
@@ -109,11 +110,11 @@ pub(crate) struct DecodingArguments {
     #[arg(long, value_name = "TEXT", value_parser = or_none::<String>)]
     pub(crate) hotwords: Option<OrNone<String>>,
 
-    /// Text that the first window's answer begins with
+    /// Text that the first window's answer begins with; with --batched=False
     #[arg(long, value_name = "TEXT", value_parser = or_none::<String>, hide_short_help = true)]
     pub(crate) prefix: Option<OrNone<String>>,
 
-    /// Show each window the text before it: better names, but a loop then runs on
+    /// Show each window the text before it: better names, but a loop then runs on; with --batched=False
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = truth, hide_short_help = true)]
     pub(crate) condition_on_previous_text: Option<bool>,

@@ -141,8 +141,8 @@ pub(crate) async fn drain(
         clock: Arc::clone(&stores.clock),
         owner: stores.owner.clone(),
         config: WorkerConfig {
-            // The engine takes one window at a time and uses all cores for it.
-            slots: 1,
+            // While the model works on one episode, the next is read, decoded and searched for speech.
+            slots: 2,
             ..WorkerConfig::default()
         },
         scope: work.scope,

@@ -1,21 +1,20 @@
 //! One batch through the model: language, text, word times, and another try for windows that failed.
 //!
 //! A batch stands alone: what its windows are decoded to depends on them, the options and the
-//! episode's language. So a run that was interrupted goes on with the same batches to the same text.
+//! episode's language. So a run that was interrupted goes on with the same batches to the same text,
+//! unless temperatures above 0 let chance into it.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
-use super::gaps::{Filled, Found, Gap, cut, filled, gaps, log_probability, unknown};
 use super::packing::SpeechWindow;
 use super::pauses::leave_pauses;
+use super::text::{PlacedWord, WindowText};
 use super::voice::Voice;
 use crate::transcribe::engine::{
-    AlignRequest, Alignment, DecodeOptions, Decoded, MelWindow, SpeechEngine, WindowRequest,
+    AlignRequest, Alignment, DecodeOptions, MelWindow, SpeechEngine, WindowRequest,
 };
 use crate::transcribe::fallback::{Attempt, decode_options, is_better, judge};
 use crate::transcribe::kpis::{TimedStage, Timings};
@@ -28,64 +27,33 @@ use crate::transcribe::words::{
     TokenWord, TypicalDuration, merge_punctuation, shorten_at_sentence_ends, words_of,
 };
 
-/// A word and its time in the audio.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct PlacedWord {
-    /// With its leading space.
-    pub(super) text: String,
-    pub(super) tokens: Vec<u32>,
-    /// Seconds, to the hundredth.
-    pub(super) start: f64,
-    /// Seconds, to the hundredth.
-    pub(super) end: f64,
-    pub(super) probability: f32,
-}
-
-/// What a window was decoded to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct WindowText {
-    /// Frame of 10 ms in the audio.
-    pub(super) seek: u64,
-    /// Seconds of speech in it.
-    pub(super) seconds: f64,
-    /// Where it ends in the audio, in seconds.
-    pub(super) end: f64,
-    /// None where it is silent.
-    pub(super) words: Vec<PlacedWord>,
-    pub(super) language: Option<String>,
-    pub(super) language_probability: f32,
-    pub(super) temperature: f32,
-    pub(super) avg_logprob: f32,
-    pub(super) compression_ratio: f32,
-    pub(super) no_speech_prob: f32,
-    pub(super) tries: usize,
-    pub(super) is_doubtful: bool,
-    /// The model says that there is no speech.
-    pub(super) is_silent: bool,
-}
-
 /// What decoding needs beside the engine.
 #[derive(Debug, Clone)]
 pub(super) struct Decoder {
     pub(super) tokenizer: Arc<Tokenizer>,
     pub(super) options: Arc<TranscribeOptions>,
+    /// Nobody waits for the answer any more.
+    pub(super) abandoned: CancellationToken,
 }
 
 /// What to decode, and who speaks in it.
 #[derive(Clone)]
-struct Task<'a> {
-    mel: Arc<MelWindow>,
-    voice: &'a Voice,
+pub(super) struct Task<'a> {
+    pub(super) mel: Arc<MelWindow>,
+    pub(super) voice: &'a Voice,
 }
 
 impl Task<'_> {
-    fn seconds(&self) -> f64 {
+    pub(super) fn seconds(&self) -> f64 {
         self.mel.frames as f64 * FRAME_SECONDS
     }
 }
 
+/// A window's words, and the probability of each of its tokens.
+pub(super) type Aligned = (Vec<TokenWord>, Vec<f32>);
+
 /// A way to decode a window.
-struct Way {
+pub(super) struct Way {
     decode: DecodeOptions,
     /// Text alone, or timestamps too: another grammar, which may find words where the first found none.
     without_timestamps: bool,
@@ -132,114 +100,6 @@ impl Decoder {
             .collect())
     }
 
-    /// Decodes the stretches without words by themselves, and adds what is surely said there.
-    fn fill_gaps(
-        &self,
-        engine: &mut dyn SpeechEngine,
-        tasks: &[Task<'_>],
-        attempts: &mut [Attempt],
-        words: &mut [Vec<TokenWord>],
-        timings: &mut Timings,
-    ) -> Result<(), TranscribeError> {
-        let mut stretches = Vec::new();
-        for (i, task) in tasks.iter().enumerate() {
-            if has_text(&attempts[i]) && !attempts[i].is_silent(&self.options) {
-                let found = gaps(&words[i], task.seconds()).into_iter();
-                stretches.extend(found.map(|gap| (i, gap)));
-            }
-        }
-        let mut found: BTreeMap<usize, Vec<Found>> = BTreeMap::new();
-        for stretches in stretches.chunks(tasks.len().max(1)) {
-            let heard = self.hear_gaps(engine, tasks, stretches, timings)?;
-            for (&(i, gap), heard) in stretches.iter().zip(heard) {
-                let unknown = unknown(&words[i], gap, heard);
-                found.entry(i).or_default().extend(unknown);
-            }
-        }
-        found.retain(|_, found| !found.is_empty());
-        // Twice: where one of several finds is wrong, the others are judged anew without it.
-        for _ in 0..2 {
-            if found.is_empty() {
-                break;
-            }
-            found = self.add_found(engine, tasks, attempts, words, found, timings)?;
-        }
-        Ok(())
-    }
-
-    /// Adds to each window what was found, if the model agrees to all of it. Gives what it agrees to
-    /// in the other windows.
-    fn add_found(
-        &self,
-        engine: &mut dyn SpeechEngine,
-        tasks: &[Task<'_>],
-        attempts: &mut [Attempt],
-        words: &mut [Vec<TokenWord>],
-        found: BTreeMap<usize, Vec<Found>>,
-        timings: &mut Timings,
-    ) -> Result<BTreeMap<usize, Vec<Found>>, TranscribeError> {
-        let texts: Vec<Filled> = found
-            .iter()
-            .map(|(&i, found)| filled(&words[i], found))
-            .collect();
-        let subset: Vec<Task<'_>> = found.keys().map(|&i| tasks[i].clone()).collect();
-        let candidates = found.keys().zip(&texts).map(|(&i, text)| Attempt {
-            decoded: Decoded {
-                tokens: text.tokens.clone(),
-                ..attempts[i].decoded.clone()
-            },
-            ..attempts[i].clone()
-        });
-        let candidates: Vec<Attempt> = candidates.collect();
-        let aligned = self.words_and_probabilities(engine, &subset, &candidates, timings)?;
-        let mut left = BTreeMap::new();
-        let judged = found.into_iter().zip(texts).zip(candidates).zip(aligned);
-        for ((((i, mut found), text), candidate), (timed, probabilities)) in judged {
-            let is_sure = |range: &Range<usize>| {
-                let probabilities = probabilities.get(range.clone()).unwrap_or(&[]);
-                !probabilities.is_empty() && log_probability(probabilities) >= SURE_LOG_PROBABILITY
-            };
-            let sure: Vec<bool> = text.found.iter().map(is_sure).collect();
-            if sure.iter().all(|&sure| sure) {
-                words[i] = timed;
-                attempts[i] = candidate;
-                continue;
-            }
-            let mut sure = sure.into_iter();
-            found.retain(|_| sure.next().unwrap_or(false));
-            if !found.is_empty() {
-                left.insert(i, found);
-            }
-        }
-        Ok(left)
-    }
-
-    /// What may be said in each of `stretches`, at most as many as there are tasks, in times of their
-    /// windows.
-    fn hear_gaps(
-        &self,
-        engine: &mut dyn SpeechEngine,
-        tasks: &[Task<'_>],
-        stretches: &[(usize, Gap)],
-        timings: &mut Timings,
-    ) -> Result<Vec<Vec<TokenWord>>, TranscribeError> {
-        let (way, _) = self.ways();
-        let cuts = stretches.iter().map(|&(i, gap)| cut(&tasks[i].mel, gap));
-        let parts = cuts.zip(stretches).map(|(mel, &(i, _))| Task {
-            mel,
-            voice: tasks[i].voice,
-        });
-        let parts: Vec<Task<'_>> = parts.collect();
-        let heard = self.generate(engine, &parts, &way, timings)?;
-        let mut found = self.words(engine, &parts, &heard, timings)?;
-        for (words, attempt) in found.iter_mut().zip(&heard) {
-            if attempt.needs_another_try(&self.options) {
-                words.clear();
-            }
-        }
-        Ok(found)
-    }
-
     /// Decodes anew, one way after the other, until every window has an answer that passes; keeps the
     /// best of each.
     fn try_again(
@@ -263,11 +123,9 @@ impl Decoder {
                 }
                 let tries = best[i].tries + 1;
                 let passes = !self.has_failed(&tasks[i], &attempt);
-                let says_more = has_text(&attempt) && !has_text(&best[i]);
-                if passes
-                    || says_more
-                    || (has_text(&attempt) && is_better(&attempt, &best[i], &self.options))
-                {
+                // Something doubtful is no better than nothing: it may be invented.
+                let is_text = has_text(&attempt) && has_text(&best[i]);
+                if passes || (is_text && is_better(&attempt, &best[i], &self.options)) {
                     best[i] = attempt;
                 }
                 best[i].tries = tries;
@@ -280,7 +138,7 @@ impl Decoder {
     }
 
     /// The usual way, and those for windows that it fails on.
-    fn ways(&self) -> (Way, Vec<Way>) {
+    pub(super) fn ways(&self) -> (Way, Vec<Way>) {
         let options = &self.options;
         let mut temperatures = options.temperatures.iter().copied();
         let plain = |temperature| Way {
@@ -294,8 +152,11 @@ impl Decoder {
         };
         let varied = Way {
             decode: DecodeOptions {
-                no_repeat_ngram_size: LOOP_TOKENS,
-                repetition_penalty: LOOP_PENALTY,
+                no_repeat_ngram_size: match first.decode.no_repeat_ngram_size {
+                    0 => LOOP_TOKENS,
+                    given => given.min(LOOP_TOKENS),
+                },
+                repetition_penalty: first.decode.repetition_penalty.max(LOOP_PENALTY),
                 ..first.decode.clone()
             },
             without_timestamps: true,
@@ -312,7 +173,7 @@ impl Decoder {
         says_nothing || attempt.needs_another_try(&self.options)
     }
 
-    fn generate(
+    pub(super) fn generate(
         &self,
         engine: &mut dyn SpeechEngine,
         tasks: &[Task<'_>],
@@ -331,26 +192,30 @@ impl Decoder {
             })
         });
         let requests: Vec<WindowRequest> = requests.collect::<Result<_, TranscribeError>>()?;
+        if self.abandoned.is_cancelled() {
+            return Err(TranscribeError::Cancelled);
+        }
         let started = Instant::now();
-        let mut answers = engine.generate(&requests, &way.decode)?;
+        let answers = engine.generate(&requests, &way.decode)?;
         timings.add(TimedStage::Generate, started.elapsed());
         if answers.len() != tasks.len() {
             return Err(TranscribeError::NoAnswer);
         }
-        for answer in &mut answers {
-            answer
-                .tokens
-                .retain(|&token| self.tokenizer.timestamp_position(token).is_none());
-        }
         let temperature = way.decode.temperature;
         let attempts = answers.into_iter();
         attempts
-            .map(|answer| judge(&self.tokenizer, answer, temperature, &self.options))
+            .map(|answer| {
+                // Judged with its timestamps, which are part of its score.
+                let mut attempt = judge(&self.tokenizer, answer, temperature, &self.options)?;
+                let is_text = |token: &u32| self.tokenizer.timestamp_position(*token).is_none();
+                attempt.decoded.tokens.retain(is_text);
+                Ok(attempt)
+            })
             .collect()
     }
 
     /// The words of windows and their times in these.
-    fn words(
+    pub(super) fn words(
         &self,
         engine: &mut dyn SpeechEngine,
         tasks: &[Task<'_>],
@@ -362,13 +227,13 @@ impl Decoder {
     }
 
     /// As [`words`](Self::words), with the probability of each token.
-    fn words_and_probabilities(
+    pub(super) fn words_and_probabilities(
         &self,
         engine: &mut dyn SpeechEngine,
         tasks: &[Task<'_>],
         attempts: &[Attempt],
         timings: &mut Timings,
-    ) -> Result<Vec<(Vec<TokenWord>, Vec<f32>)>, TranscribeError> {
+    ) -> Result<Vec<Aligned>, TranscribeError> {
         let started = Instant::now();
         let mut languages: Vec<&Option<String>> = tasks.iter().map(|t| &t.voice.language).collect();
         languages.sort();
@@ -479,14 +344,11 @@ impl Decoder {
     }
 }
 
-/// Mean log-probability of words that are believed in a stretch where none were found at first.
-const SURE_LOG_PROBABILITY: f64 = -0.5;
-
 /// Tokens that a window that looped may not repeat, and how much less likely used tokens become there.
 const LOOP_TOKENS: usize = 4;
 const LOOP_PENALTY: f32 = 1.1;
 
-fn has_text(attempt: &Attempt) -> bool {
+pub(super) fn has_text(attempt: &Attempt) -> bool {
     !attempt.decoded.tokens.is_empty()
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Audio {
     pub(super) seconds: f64,
     /// How much of it was taken for speech, in seconds, margins included.
     pub(super) speech_seconds: f64,
+    /// Windows of speech, those included that were done already.
+    pub(super) windows: usize,
     /// What is wrong with it.
     pub(super) damage: Option<String>,
     pub(super) timings: Timings,
@@ -148,6 +150,7 @@ impl Way<'_> {
         Ok(Audio {
             seconds: samples as f64 / f64::from(SAMPLE_RATE),
             speech_seconds: self.speech_samples as f64 / f64::from(SAMPLE_RATE),
+            windows: self.given,
             damage: self.speech.damage(),
             timings: self.timings,
         })

@@ -52,6 +52,15 @@ pub(super) fn gaps(words: &[TokenWord], seconds: f64) -> Vec<Gap> {
         start: reached,
         end: seconds,
     });
+    found.retain(|gap| gap.end > gap.start);
+    // A long word and the silence of words behind it are one stretch.
+    found.dedup_by(|next, gap| {
+        let is_one = next.start - gap.end < 0.01;
+        if is_one {
+            gap.end = next.end;
+        }
+        is_one
+    });
     found.retain(|gap| gap.end - gap.start >= SHORTEST_S);
     found
 }

@@ -161,14 +161,14 @@ mod tests {
             word(" The", 0.9, 1.1),
             word(" weather", 1.1, 2.0),
         ];
-        leave_pauses(&mut words, &speech(&[90..130], 200));
+        leave_pauses(&mut words, &speech(&[90..110, 110..130], 200));
         assert_eq!(times(&words), [(0.5, 0.9), (1.3, 1.51), (1.51, 2.0)]);
         let mut words = [
             word(" the", 0.0, 0.9),
             word(" end.", 1.3, 1.4),
             word(" So", 1.4, 2.0),
         ];
-        leave_pauses(&mut words, &speech(&[90..130], 200));
+        leave_pauses(&mut words, &speech(&[90..110, 110..130], 200));
         assert_eq!(times(&words), [(0.0, 0.39), (0.39, 0.9), (1.4, 2.0)]);
     }
 

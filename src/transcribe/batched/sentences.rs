@@ -1,6 +1,6 @@
 //! Words into segments: sentences, and parts of them where speakers pause or do not end.
 
-use super::decode::{PlacedWord, WindowText};
+use super::text::{PlacedWord, WindowText};
 use crate::domain::{Segment, Word};
 
 /// A pause that ends a segment, in seconds.

@@ -1,8 +1,10 @@
 //! What is finished of an audio, kept while the rest is worked on.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
-use super::decode::WindowText;
+use super::text::WindowText;
 use crate::domain::Failure;
 use crate::transcribe::engine::LanguageScore;
 
@@ -29,9 +31,9 @@ impl FinishedPart {
         }
     }
 
-    /// Windows before the first of these: tells the parts of one audio apart.
-    pub fn first(&self) -> usize {
-        self.first
+    /// Which windows of the audio these are: tells its parts apart.
+    pub fn windows(&self) -> Range<usize> {
+        self.first..self.first.saturating_add(self.windows.len())
     }
 }
 
@@ -59,10 +61,11 @@ impl Shelf for NoShelf {
 }
 
 /// The windows that parts hold without a gap from the first on, whole batches of `batch_size`, and the
-/// episode's language.
+/// episode's language. Stores are not believed: at the first window that cannot be, it ends.
 pub(super) fn joined(
     mut parts: Vec<FinishedPart>,
     batch_size: usize,
+    is_known: &dyn Fn(&str) -> bool,
 ) -> (Vec<WindowText>, Option<LanguageScore>) {
     parts.sort_by_key(|part| (part.first, part.windows.len()));
     let mut windows: Vec<WindowText> = Vec::new();
@@ -76,9 +79,12 @@ pub(super) fn joined(
         windows.extend(part.windows.into_iter().skip(known));
         language = language.or(part.language);
     }
+    let unsound = windows.iter().position(|window| !window.is_sound(is_known));
+    windows.truncate(unsound.unwrap_or(windows.len()));
     // A batch's size is part of what it is decoded to.
     windows.truncate(windows.len() / batch_size * batch_size);
-    let language = language.filter(|_| !windows.is_empty());
+    let language =
+        language.filter(|(language, _): &(String, f32)| !windows.is_empty() && is_known(language));
     let language = language.map(|(language, probability)| LanguageScore {
         language,
         probability,
@@ -88,6 +94,7 @@ pub(super) fn joined(
 
 #[cfg(test)]
 mod tests {
+    use super::super::text::PlacedWord;
     use super::*;
 
     fn window(seek: u64) -> WindowText {
@@ -114,7 +121,7 @@ mod tests {
     }
 
     fn seeks(parts: Vec<FinishedPart>, batch_size: usize) -> Vec<u64> {
-        let (windows, _) = joined(parts, batch_size);
+        let (windows, _) = joined(parts, batch_size, &|_| true);
         windows.into_iter().map(|window| window.seek).collect()
     }
 
@@ -134,6 +141,38 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_is_not_believed() {
+        let word = |start, end| PlacedWord {
+            text: " a".to_owned(),
+            tokens: vec![1],
+            start,
+            end,
+            probability: 0.9,
+        };
+        let with = |words: Vec<PlacedWord>| WindowText {
+            words,
+            language: Some("en".to_owned()),
+            ..window(1)
+        };
+        let known = |language: &str| language == "en";
+        assert!(with(vec![word(0.0, 1.0), word(1.0, 30.0)]).is_sound(&known));
+        for words in [
+            vec![word(-1.0, 1.0)],
+            vec![word(2.0, 1.0)],
+            vec![word(1.0, 2.0), word(1.5, 3.0)],
+            vec![word(0.0, 31.0)],
+            vec![word(f64::NAN, 1.0)],
+        ] {
+            assert!(!with(words).is_sound(&known));
+        }
+        assert!(!with(Vec::new()).is_sound(&|_| false));
+        let mut parts = vec![part(0..4)];
+        parts[0].windows[2] = with(vec![word(5.0, 1.0)]);
+        let (windows, _) = joined(parts, 1, &known);
+        assert_eq!(windows.len(), 2);
+    }
+
+    #[test]
     fn a_part_reads_back_to_the_bit() {
         let score = LanguageScore {
             language: "es".to_owned(),
@@ -145,7 +184,7 @@ mod tests {
             let text = serde_json::to_string(&kept).unwrap();
             assert_eq!(serde_json::from_str::<FinishedPart>(&text).unwrap(), kept);
         }
-        let (_, language) = joined(vec![kept], 1);
+        let (_, language) = joined(vec![kept], 1, &|language| language == "es");
         assert_eq!(language, Some(score));
     }
 }

@@ -2,7 +2,11 @@ use super::super::engine::{Decoded, MelWindow};
 use super::super::scripted::{ScriptedCall, ScriptedCalls, ScriptedEngine, decoded_for_test};
 use super::super::tokenizer::tokenizer_for_test;
 use super::super::vad::SpeechSpan;
+use super::decode::Decoder;
+use super::packing::SpeechWindow;
+use super::text::WindowText;
 use super::timeline::Timeline;
+use super::voice::Voice;
 use super::*;
 
 /// A window of so many seconds of speech, at a place of its own in the audio.
@@ -50,6 +54,7 @@ fn decode(
     let decoder = Decoder {
         tokenizer: Arc::new(tokenizer_for_test()),
         options: Arc::new(TranscribeOptions::default()),
+        abandoned: CancellationToken::new(),
     };
     let texts = decoder
         .decode(&mut engine, windows, voices, &mut Timings::default())

@@ -55,6 +55,7 @@ fn measured<'a>(
         peak_rss_bytes: Some(1024),
         podrun_version: "0.1.0",
         created_at: Utc.timestamp_opt(1_773_057_600, 123_456_789).unwrap(),
+        is_resumed: false,
     }
 }
 
@@ -72,7 +73,7 @@ fn the_file_is_one_line_with_every_key() {
         r#""repeated_trigram_share":0.0,"flagged_phrases":0,"covered_seconds":50.0,"#,
         r#""uncovered_speech_seconds":null,"last_end_share":0.833,"#,
         r#""suspicious":false,"damaged":false,"stage_seconds":{"generate":1.0},"#,
-        r#""stage_rtfx":{"generate":60.0},"total_seconds":1.5,"rtfx":40.0,"#,
+        r#""stage_rtfx":{"generate":60.0},"total_seconds":1.5,"rtfx":40.0,"resumed":false,"#,
         r#""peak_rss_bytes":1024,"model":{"name":"tiny","digest":null,"#,
         r#""compute_type":"int8","device":"cpu"},"batch_size":null,"seed":null,"#,
         r#""options":{"beam_size":1},"podrun_version":"0.1.0","ctranslate2_version":"4.8.4","#,
