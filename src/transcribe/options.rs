@@ -20,7 +20,8 @@ pub enum Mode {
 pub struct TranscribeOptions {
     /// Whether windows follow one another or are decoded many at a time.
     pub mode: Mode,
-    /// Windows decoded at a time in [`Mode::Batched`].
+    /// Windows decoded at a time in [`Mode::Batched`]; 0 takes one on a processor, where more cost memory
+    /// (the encoder's attention has 9 MB a head and window) and bring little, and 16 on a card.
     pub batch_size: usize,
     /// Code of the language spoken; `None` hears it: from the first window, or from
     /// all in [`Mode::Batched`].
@@ -78,11 +79,22 @@ pub struct TranscribeOptions {
     pub max_initial_timestamp: f64,
 }
 
+impl TranscribeOptions {
+    /// The [`batch_size`](Self::batch_size) on a device, `cpu` or `cuda`; at least 1.
+    pub fn batch_size_on(&self, device: &str) -> usize {
+        match (self.batch_size, device) {
+            (0, "cuda") => 16,
+            (0, _) => 1,
+            (given, _) => given,
+        }
+    }
+}
+
 impl Default for TranscribeOptions {
     fn default() -> Self {
         Self {
             mode: Mode::Batched,
-            batch_size: 8,
+            batch_size: 0,
             language: None,
             task: Task::Transcribe,
             beam_size: 5,

@@ -170,11 +170,15 @@ impl Transcriber {
         timings: Timings,
         damage: Option<String>,
     ) -> Heard {
+        let options = TranscribeOptions {
+            batch_size: self.options.batch_size_on(&self.engine.info().device),
+            ..self.options.clone()
+        };
         Heard {
             windows: transcription.windows,
             made_by: self.engine.info().clone(),
             // Flags, numbers and texts, all of which JSON has.
-            options: serde_json::to_value(&self.options).unwrap_or_default(),
+            options: serde_json::to_value(&options).unwrap_or_default(),
             transcript: transcription.into_transcript(duration),
             timings,
             damage,

@@ -92,8 +92,8 @@ pub(crate) struct DecodingArguments {
         default_missing_value = "true", value_parser = truth)]
     pub(crate) batched: Option<bool>,
 
-    /// Windows decoded at a time where they are [default: 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Windows decoded at a time where they are; 0 chooses: 16 on a card, 1 on a processor
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
     pub(crate) batch_size: Option<u16>,
 
     /// Leave out what is no speech before decoding; batched decoding always does, the other never

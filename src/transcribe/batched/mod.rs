@@ -144,7 +144,7 @@ impl Batched<'_> {
     }
 
     fn batch_size(&self) -> usize {
-        self.options.batch_size.max(1)
+        self.options.batch_size_on(&self.engine.info().device)
     }
 }
 
