@@ -315,14 +315,14 @@ impl Watch for StopAfter {
 
 #[test]
 fn an_interrupted_run_goes_on_to_the_same_bytes() {
-    let file = audio(&[THREE_WINDOWS; 4]);
+    let file = audio(&[THREE_WINDOWS; 6]);
     let model = Model::load(1);
     let decoded = || model.windows.swap(0, Ordering::SeqCst);
     let whole = model.hear(&file, 2, &mut (), &mut NoShelf).unwrap();
     let all = decoded();
     let mut shelf = MemoryShelf::default();
     for _ in 0..2 {
-        let stopped = model.hear(&file, 2, &mut StopAfter(2), &mut shelf);
+        let stopped = model.hear(&file, 2, &mut StopAfter(1), &mut shelf);
         assert!(matches!(stopped, Err(HearError::Cancelled)));
     }
     decoded();

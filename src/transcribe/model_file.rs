@@ -272,7 +272,8 @@ mod tests {
     use super::*;
 
     const TOKENS: [&str; 4] = ["a", "", "<|startoftranscript|>", "<|notimestamps|>"];
-    const CONFIG: &str = r#"{"suppress_ids": [0], "suppress_ids_begin": null, "lang_ids": [1]}"#;
+    const CONFIG: &str = r#"{"suppress_ids": [0], "suppress_ids_begin": null, "lang_ids": [1],
+        "alignment_heads": [[0, 7]]}"#;
 
     /// A folder of files that fit together, to break one of them.
     struct Folder(tempfile::TempDir);
@@ -398,6 +399,11 @@ mod tests {
             CONFIG.replace("[1]", "[99]"),
             CONFIG.replace("null", "\"none\""),
             CONFIG.replace("lang_ids", "languages"),
+            CONFIG.replace("alignment_heads", "heads"),
+            CONFIG.replace("[[0, 7]]", "[]"),
+            CONFIG.replace("[0, 7]", "[1, 7]"),
+            CONFIG.replace("[0, 7]", "[0, 64]"),
+            CONFIG.replace("[0, 7]", "[0]"),
         ] {
             folder.write("config.json", broken);
             assert!(folder.problem().contains("config.json has no list"));

@@ -193,7 +193,8 @@ fn assert_ordered(words: &[TokenWord], window: f64) -> Result<(), TestCaseError>
         prop_assert!(!word.text.is_empty() && !word.tokens.is_empty());
         latest = word.end;
     }
-    prop_assert!(latest <= window.max(0.0), "{latest} of {window}");
+    // A last bit may be lost where a word is shortened to its start and a length.
+    prop_assert!(latest <= window.max(0.0) + 1e-9, "{latest} of {window}");
     Ok(())
 }
 
