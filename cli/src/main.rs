@@ -11,11 +11,6 @@ mod wire;
 
 use std::process::ExitCode;
 
-/// The system's allocator gives the buffers of finished reads back to the kernel at once and then
-/// pays for them again, page by page: a twentieth of a fast download's time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments = args::Arguments::of_process();
     let runtime = match tokio::runtime::Runtime::new() {
