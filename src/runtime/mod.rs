@@ -1,5 +1,6 @@
 //! What every step runs on.
 
+pub mod aws;
 pub mod batch;
 pub mod blob;
 pub mod clock;
