@@ -106,6 +106,9 @@ pub struct Alignment {
     pub probabilities: Vec<f32>,
 }
 
+/// Positions of the decoder of every Whisper model: tokens of prompt and answer together.
+pub const POSITIONS: usize = 448;
+
 /// How to decode.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecodeOptions {
@@ -144,7 +147,7 @@ impl Default for DecodeOptions {
             best_of: 5,
             repetition_penalty: 1.0,
             no_repeat_ngram_size: 0,
-            max_length: 448,
+            max_length: POSITIONS,
             suppress_blank: true,
             suppress_tokens: vec![-1],
             max_initial_timestamp_index: 50,

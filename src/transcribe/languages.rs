@@ -1,5 +1,48 @@
 //! Whisper's languages, by code and by English name.
 
+use super::engine::EngineInfo;
+use super::tokenizer::{Tokenizer, TokenizerError};
+
+/// How a recording's language is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// The model knows English only.
+    EnglishOnly,
+    /// It is given.
+    Given(String),
+    /// The model has to hear it.
+    Unknown,
+}
+
+impl Spoken {
+    /// What follows from the model and the `language` that was asked for.
+    ///
+    /// # Errors
+    /// A language that the model does not know.
+    pub(super) fn new(
+        engine: &EngineInfo,
+        tokenizer: &Tokenizer,
+        language: Option<&str>,
+    ) -> Result<Self, TokenizerError> {
+        if !engine.is_multilingual {
+            if let Some(language) = language.filter(|given| *given != "en") {
+                tracing::warn!(
+                    language,
+                    "the model knows English only; the language is ignored"
+                );
+            }
+            return Ok(Self::EnglishOnly);
+        }
+        match language {
+            Some(language) => {
+                tokenizer.language(language)?;
+                Ok(Self::Given(language.to_owned()))
+            }
+            None => Ok(Self::Unknown),
+        }
+    }
+}
+
 /// Codes as the models' tokens have them, and names. The order is that of the tokens.
 const LANGUAGES: [(&str, &str); 100] = [
     ("en", "english"),

@@ -4,11 +4,9 @@
 //! `<|startoftranscript|>`, the language and the task (multilingual models only), `<|notimestamps|>`
 //! where text alone is wanted, and in the first window the text that its answer begins with.
 
+use super::engine::POSITIONS;
 use super::options::TranscribeOptions;
 use super::tokenizer::{Tokenizer, TokenizerError};
-
-/// Positions of the model's decoder.
-const POSITIONS: usize = 448;
 
 /// Most tokens of each of the texts: half of the positions, less one for `<|startofprev|>`.
 const TEXT: usize = POSITIONS / 2 - 1;

@@ -177,18 +177,10 @@ fn find_language<S: WindowSource>(
     source: &mut S,
     options: &TranscribeOptions,
 ) -> Result<(String, f32), TranscribeError> {
-    if !engine.describe().is_multilingual {
-        if let Some(language) = options.language.as_deref().filter(|given| *given != "en") {
-            tracing::warn!(
-                language,
-                "the model knows English only; the language is ignored"
-            );
-        }
-        return Ok(("en".to_owned(), 1.0));
-    }
-    if let Some(language) = &options.language {
-        tokenizer.language(language)?;
-        return Ok((language.clone(), 1.0));
+    match Spoken::new(&engine.describe(), tokenizer, options.language.as_deref())? {
+        Spoken::EnglishOnly => return Ok(("en".to_owned(), 1.0)),
+        Spoken::Given(language) => return Ok((language, 1.0)),
+        Spoken::Unknown => {}
     }
     if source.content_frames() == 0 {
         return Ok(("en".to_owned(), 0.0));

@@ -5,7 +5,6 @@
 //! and whoever wants something of it holds an [`EngineHandle`], which sends work to whichever thread is
 //! free and waits. Work begins in order of arrival.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +18,9 @@ use super::engine::{
 
 /// Pieces of work that wait while the engines work; more make their senders wait.
 const QUEUED: usize = 4;
+
+/// How often a thread without work looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How long the threads' end is waited for: a call to a large model on a processor takes minutes, and a
 /// process that is told to end has seconds.
@@ -35,21 +37,15 @@ pub struct EngineThreads {
 /// Asks the engines, from any thread.
 #[derive(Debug, Clone)]
 pub struct EngineHandle {
-    inbox: SyncSender<Message>,
+    inbox: SyncSender<Work>,
     info: EngineInfo,
     engines: usize,
     /// Set when no more work is to begin.
     stopped: Arc<AtomicBool>,
 }
 
-/// What an engine is to do.
+/// What an engine is to do. Dropping it tells whoever waits.
 type Work = Box<dyn FnOnce(&mut dyn SpeechEngine) + Send>;
-
-enum Message {
-    Run(Work),
-    /// For one thread.
-    Stop,
-}
 
 /// An answer on its way.
 #[derive(Debug)]
@@ -86,8 +82,8 @@ impl EngineThreads {
         let engines = loading.join().unwrap_or(Err(EngineError::Stopped))?;
         let info = engines.first().map(SpeechEngine::describe);
         let info = info.ok_or_else(|| EngineError::Failed("there is none".to_owned()))?;
-        let (inbox, messages) = sync_channel(QUEUED);
-        let messages = Arc::new(Mutex::new(messages));
+        let (inbox, work) = sync_channel(QUEUED);
+        let work = Arc::new(Mutex::new(work));
         let mut started = Self {
             handle: EngineHandle {
                 inbox,
@@ -98,11 +94,9 @@ impl EngineThreads {
             threads: Vec::new(),
         };
         for engine in engines {
-            let messages = Arc::clone(&messages);
+            let work = Arc::clone(&work);
             let stopped = Arc::clone(&started.handle.stopped);
-            let thread = spawn("speech-engine", move || {
-                work_off(engine, &messages, &stopped);
-            })?;
+            let thread = spawn("speech-engine", move || work_off(engine, &work, &stopped))?;
             started.threads.push(thread);
         }
         Ok(started)
@@ -127,10 +121,6 @@ fn spawn<T: Send + 'static>(
 impl Drop for EngineThreads {
     fn drop(&mut self) {
         self.handle.stopped.store(true, Ordering::SeqCst);
-        // These fail only where threads have ended already: by a panic, which they told.
-        for _ in &self.threads {
-            report(self.handle.inbox.send(Message::Stop).is_ok());
-        }
         let deadline = Instant::now() + PATIENCE;
         for thread in self.threads.drain(..) {
             while !thread.is_finished() && Instant::now() < deadline {
@@ -152,22 +142,21 @@ fn report(is_taken: bool) {
     }
 }
 
-fn work_off(
-    mut engine: impl SpeechEngine,
-    messages: &Mutex<Receiver<Message>>,
-    stopped: &AtomicBool,
-) {
+fn work_off(mut engine: impl SpeechEngine, inbox: &Mutex<Receiver<Work>>, stopped: &AtomicBool) {
     loop {
         // Held while waiting: the others wait for the lock instead, which is the same to them.
-        let next = messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .recv();
+        let inbox = inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = inbox.recv_timeout(LOOK);
+        if stopped.load(Ordering::SeqCst) {
+            // Refused, with what was about to begin.
+            inbox.try_iter().for_each(drop);
+            return;
+        }
+        drop(inbox);
         match next {
-            // Dropping it tells whoever waits.
-            Ok(Message::Run(_)) if stopped.load(Ordering::SeqCst) => {}
-            Ok(Message::Run(work)) => work(&mut engine),
-            Ok(Message::Stop) | Err(RecvError) => return,
+            Ok(work) => work(&mut engine),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
@@ -195,9 +184,9 @@ impl EngineHandle {
         let (answer, pending) = sync_channel(1);
         // A panic of the engine ends its thread, which drops the channel; the waiting end says so.
         let work: Work = Box::new(move |engine| report(answer.send(work(engine)).is_ok()));
-        self.inbox
-            .send(Message::Run(work))
-            .map_err(|_| EngineError::Stopped)?;
+        if self.stopped.load(Ordering::SeqCst) || self.inbox.send(work).is_err() {
+            return Err(EngineError::Stopped);
+        }
         Ok(Pending(pending))
     }
 
@@ -207,15 +196,6 @@ impl EngineHandle {
         work: impl FnOnce(&mut dyn SpeechEngine) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         self.submit(work)?.wait()?
-    }
-}
-
-impl fmt::Debug for Message {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Run(_) => "Run",
-            Self::Stop => "Stop",
-        })
     }
 }
 

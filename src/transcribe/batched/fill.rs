@@ -5,14 +5,13 @@ use std::ops::Range;
 
 use super::decode::{Decoder, Task, has_text};
 use super::gaps::{Filled, Found, Gap, cut, filled, gaps, log_probability, unknown};
-use crate::transcribe::engine::{Decoded, SpeechEngine};
+use crate::transcribe::engine::{Decoded, POSITIONS, SpeechEngine};
 use crate::transcribe::fallback::Attempt;
 use crate::transcribe::kpis::Timings;
 use crate::transcribe::sequential::TranscribeError;
 use crate::transcribe::words::TokenWord;
 
-/// Positions of the decoder, and those that prompt and end-of-text take while words are aligned.
-const POSITIONS: usize = 448;
+/// Positions that prompt and end-of-text take while words are aligned.
 const PROMPT_AND_END: usize = 6;
 
 /// Mean log-probability of words that are believed in a stretch where none were found at first.

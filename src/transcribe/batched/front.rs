@@ -61,14 +61,9 @@ impl FrontEnd<'_> {
         };
         let mut probabilities = Vec::new();
         while way.decode(&mut probabilities)? {
-            for probability in probabilities.drain(..) {
-                way.sound.push_probability(probability);
-                if let Some(span) = way.spans.push(probability) {
-                    way.pack(span)?;
-                }
-            }
+            way.judge(&mut probabilities)?;
         }
-        way.finish(probabilities)
+        way.finish()
     }
 }
 
@@ -106,6 +101,17 @@ impl Way<'_> {
         Ok(true)
     }
 
+    /// Packs the speech that ended with these frames.
+    fn judge(&mut self, probabilities: &mut Vec<f32>) -> Result<(), FeatureError> {
+        for probability in probabilities.drain(..) {
+            self.sound.push_probability(probability);
+            if let Some(span) = self.spans.push(probability) {
+                self.pack(span)?;
+            }
+        }
+        Ok(())
+    }
+
     fn pack(&mut self, span: SpeechSpan) -> Result<(), FeatureError> {
         self.speech_samples += span.end - span.start;
         let sound = &self.sound;
@@ -131,14 +137,10 @@ impl Way<'_> {
             .map_err(|_| FeatureError::Cancelled)
     }
 
-    fn finish(mut self, mut probabilities: Vec<f32>) -> Result<Audio, FeatureError> {
+    fn finish(mut self) -> Result<Audio, FeatureError> {
+        let mut probabilities = Vec::new();
         std::mem::take(&mut self.detector).finish(&mut probabilities);
-        for probability in probabilities {
-            self.sound.push_probability(probability);
-            if let Some(span) = self.spans.push(probability) {
-                self.pack(span)?;
-            }
-        }
+        self.judge(&mut probabilities)?;
         let samples = self.speech.samples();
         let spans = std::mem::replace(&mut self.spans, SpeechSpans::new(self.front.vad));
         for span in spans.finish(samples) {

@@ -155,16 +155,7 @@ fn plain(word: &TokenWord) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn word(text: &str, start: f64, end: f64) -> TokenWord {
-        TokenWord {
-            text: text.to_owned(),
-            tokens: vec![1],
-            start,
-            end,
-            probability: 0.9,
-        }
-    }
+    use crate::transcribe::words::word_for_test as word;
 
     #[test]
     fn an_early_end_and_a_long_word_are_gaps() {

@@ -115,16 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn word(text: &str, start: f64, end: f64) -> TokenWord {
-        TokenWord {
-            text: text.to_owned(),
-            tokens: vec![1],
-            start,
-            end,
-            probability: 0.9,
-        }
-    }
+    use crate::transcribe::words::word_for_test as word;
 
     /// Silent in these frames.
     fn speech(silences: &[std::ops::Range<usize>], frames: usize) -> Vec<f32> {

@@ -16,6 +16,7 @@ use super::voice::{Voice, voice, vote};
 use super::{Batched, BatchedResult, sentences};
 use crate::transcribe::engine::{LanguageScore, SpeechEngine};
 use crate::transcribe::kpis::{TimedStage, Timings};
+use crate::transcribe::languages::Spoken;
 use crate::transcribe::options::TranscribeOptions;
 use crate::transcribe::sequential::{TranscribeError, Transcription, Watch, WindowCounts};
 use crate::transcribe::thread::Pending;
@@ -41,16 +42,15 @@ pub(super) struct Run<'a> {
     kept: usize,
     kept_at: Instant,
     timings: Timings,
-    spoken: Spoken,
+    voice: EpisodeVoice,
     /// Windows that an earlier run finished.
     resumed: usize,
-    cancelled_at: Option<Instant>,
     /// Fires when nobody waits for the batches under way any more.
     abandoned: CancellationToken,
 }
 
 /// What is known of the episode's language.
-enum Spoken {
+enum EpisodeVoice {
     /// All windows are decoded so.
     Given(Voice),
     /// It is heard in every window; the first batch decides on the episode's.
@@ -78,12 +78,11 @@ impl<'a> Run<'a> {
                 abandoned: abandoned.clone(),
             },
             abandoned,
-            cancelled_at: None,
             resumed: texts.len(),
             shelf,
             kept: texts.len(),
             kept_at: Instant::now(),
-            spoken: spoken(batched, language)?,
+            voice: voice_of(batched, language)?,
             texts,
             timings: Timings::default(),
         })
@@ -103,6 +102,7 @@ impl<'a> Run<'a> {
         let decoded = self.decode_batches(&windows, watch);
         drop(windows);
         if decoded.is_err() {
+            self.abandoned.cancel();
             self.keep();
         }
         decoded
@@ -148,11 +148,10 @@ impl<'a> Run<'a> {
         mut flights: VecDeque<Flight>,
         watch: &mut dyn Watch,
     ) -> Result<(), TranscribeError> {
-        let since = *self.cancelled_at.get_or_insert_with(Instant::now);
+        let since = Instant::now();
         while !flights.is_empty() && since.elapsed() < GRACE {
             self.land_first(&mut flights, LOOK, watch)?;
         }
-        self.abandoned.cancel();
         Err(TranscribeError::Cancelled)
     }
 
@@ -169,9 +168,9 @@ impl<'a> Run<'a> {
         let decoder = self.decoder.clone();
         let cancel = self.batched.cancel.clone();
         let (tell, told) = sync_channel(1);
-        let (voice, episode) = match &self.spoken {
-            Spoken::Given(voice) => (Some(voice.clone()), None),
-            Spoken::Heard(episode) => (None, episode.clone()),
+        let (voice, episode) = match &self.voice {
+            EpisodeVoice::Given(voice) => (Some(voice.clone()), None),
+            EpisodeVoice::Heard(episode) => (None, episode.clone()),
         };
         let is_first = voice.is_none() && episode.is_none();
         let flight = self.batched.engine.submit(move |engine| {
@@ -189,7 +188,7 @@ impl<'a> Run<'a> {
         while is_first && !self.is_cancelled(watch) {
             match told.recv_timeout(LOOK) {
                 Ok(language) => {
-                    self.spoken = Spoken::Heard(Some(language));
+                    self.voice = EpisodeVoice::Heard(Some(language));
                     break;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -231,9 +230,9 @@ impl<'a> Run<'a> {
         if self.kept == self.texts.len() {
             return;
         }
-        let language = match &self.spoken {
-            Spoken::Heard(language) => language.as_ref(),
-            Spoken::Given(_) => None,
+        let language = match &self.voice {
+            EpisodeVoice::Heard(language) => language.as_ref(),
+            EpisodeVoice::Given(_) => None,
         };
         let part = FinishedPart::new(self.kept, language, &self.texts[self.kept..]);
         match self.shelf.save(&part) {
@@ -280,7 +279,7 @@ impl<'a> Run<'a> {
 
     /// The language that most was said in, and how sure its windows were of it on the mean.
     fn language(&self) -> (String, f32) {
-        if let Spoken::Given(voice) = &self.spoken {
+        if let EpisodeVoice::Given(voice) = &self.voice {
             let language = voice.language.clone();
             return (
                 language.unwrap_or_else(|| "en".to_owned()),
@@ -325,28 +324,20 @@ fn warn_of_ignored(options: &TranscribeOptions) {
     }
 }
 
-fn spoken(batched: &Batched<'_>, heard: Option<LanguageScore>) -> Result<Spoken, TranscribeError> {
-    let given = |language: Option<String>| Voice {
-        language,
-        probability: 1.0,
+fn voice_of(
+    batched: &Batched<'_>,
+    heard: Option<LanguageScore>,
+) -> Result<EpisodeVoice, TranscribeError> {
+    let language = batched.options.language.as_deref();
+    let given = match Spoken::new(batched.engine.info(), batched.tokenizer, language)? {
+        Spoken::Unknown => return Ok(EpisodeVoice::Heard(heard)),
+        Spoken::EnglishOnly => None,
+        Spoken::Given(language) => Some(language),
     };
-    let language = batched.options.language.clone();
-    if !batched.engine.info().is_multilingual {
-        if let Some(language) = language.filter(|given| given != "en") {
-            tracing::warn!(
-                language,
-                "the model knows English only; the language is ignored"
-            );
-        }
-        return Ok(Spoken::Given(given(None)));
-    }
-    match language {
-        Some(language) => {
-            batched.tokenizer.language(&language)?;
-            Ok(Spoken::Given(given(Some(language))))
-        }
-        None => Ok(Spoken::Heard(heard)),
-    }
+    Ok(EpisodeVoice::Given(Voice {
+        language: given,
+        probability: 1.0,
+    }))
 }
 
 /// Hears which language each window is spoken in, and tells the episode's.

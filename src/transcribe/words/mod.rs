@@ -108,5 +108,17 @@ fn mean(probabilities: &[f32]) -> f32 {
     }
 }
 
+/// A word of one token that nobody doubts.
+#[cfg(test)]
+pub(super) fn word_for_test(text: &str, start: f64, end: f64) -> TokenWord {
+    TokenWord {
+        text: text.to_owned(),
+        tokens: vec![1],
+        start,
+        end,
+        probability: 0.9,
+    }
+}
+
 #[cfg(test)]
 mod tests;

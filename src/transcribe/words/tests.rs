@@ -3,6 +3,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::super::tokenizer::tokenizer_for_test;
+use super::word_for_test as word;
 use super::*;
 
 /// Making one takes longer than a case does.
@@ -30,16 +31,6 @@ fn evenly(language: &str, text: &str) -> Vec<TokenWord> {
 
 fn texts(words: &[TokenWord]) -> Vec<&str> {
     words.iter().map(|word| word.text.as_str()).collect()
-}
-
-fn word(text: &str, start: f64, end: f64) -> TokenWord {
-    TokenWord {
-        text: text.to_owned(),
-        tokens: vec![1],
-        start,
-        end,
-        probability: 0.5,
-    }
 }
 
 fn times(words: &[TokenWord]) -> Vec<(f64, f64)> {
