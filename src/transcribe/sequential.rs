@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::engine::{EngineError, MelWindow, SpeechEngine, WindowRequest};
 use super::fallback::{Attempt, decode_window};
 use super::features::{FeatureError, FeatureStream};
+use super::languages::Spoken;
 use super::options::TranscribeOptions;
 use super::prompt::Prompt;
 use super::segmenting::{FRAME_SECONDS, TimedTokens, WindowSpan, split_by_timestamps};

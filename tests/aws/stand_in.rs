@@ -14,16 +14,16 @@ const ACCOUNT: &str = "123456789012";
 
 /// A server for S3, SQS, DynamoDB and CloudWatch; it ends with the value.
 #[derive(Debug)]
-pub struct StandIn {
+pub(crate) struct StandIn {
     server: Child,
     /// Where it listens.
-    pub endpoint: String,
+    pub(crate) endpoint: String,
     _home: tempfile::TempDir,
 }
 
 impl StandIn {
     /// Starts MiniStack on a free port of loopback.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let port = free_port();
         let home = tempfile::tempdir().unwrap();
         let program = installed("ministack/bin/ministack");
@@ -47,7 +47,7 @@ impl StandIn {
     }
 
     /// Clients of it, with credentials that mean nothing.
-    pub async fn clients(&self) -> AwsClients {
+    pub(crate) async fn clients(&self) -> AwsClients {
         let credentials = Credentials::new("test", "test", None, None, "stand-in");
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
@@ -68,7 +68,7 @@ impl Drop for StandIn {
 }
 
 /// A program that `tools/aws-local install` has put beside the builds.
-pub fn installed(program: &str) -> PathBuf {
+pub(crate) fn installed(program: &str) -> PathBuf {
     let builds = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let path = builds.join("aws-local").join(program);
     assert!(
@@ -80,13 +80,13 @@ pub fn installed(program: &str) -> PathBuf {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// Waits until something listens there.
-pub fn wait_for(port: u16) {
+pub(crate) fn wait_for(port: u16) {
     let started = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(started.elapsed() < START, "nothing listens on port {port}");
