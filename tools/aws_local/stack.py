@@ -47,13 +47,16 @@ class Stack:
                 started.append(threads.submit(self.start_localstack))
             for each in started:
                 each.result()
-        with ThreadPoolExecutor(2) as threads:
-            stores = threads.submit(self.make_stores, listed)
-            resources.make_batch(self.url("moto"), listed)
-            stores.result()
-        if options.faults:
-            self.add_proxy("ministack", self.url("ministack"))
-        self.start_batch()
+        with ThreadPoolExecutor(3) as threads:
+            made = [
+                threads.submit(self.make_stores, listed),
+                threads.submit(resources.make_batch, self.url("moto"), listed),
+            ]
+            if options.faults:
+                self.add_proxy("ministack", self.url("ministack"))
+            self.start_batch()
+            for each in made:
+                each.result()
         if options.faults:
             self.add_proxy("batch", self.url("batch"))
 
@@ -162,8 +165,9 @@ class Stack:
         }
 
     def stop(self):
-        for server in reversed(list(self.running.values())):
-            server.stop()
+        with ThreadPoolExecutor(8) as threads:
+            for stopped in [threads.submit(server.stop) for server in self.running.values()]:
+                stopped.result()
         self.running.clear()
 
 
