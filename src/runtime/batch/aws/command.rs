@@ -23,7 +23,9 @@ pub(super) fn check(job: &JobSpec) -> Result<(), JobError> {
         ));
     }
     if let Some(name) = job.environment.keys().find(|name| is_reserved(name)) {
-        return invalid(format!("variables of the name AWS_BATCH* are Batch's own: {name}"));
+        return invalid(format!(
+            "variables of the name AWS_BATCH* are Batch's own: {name}"
+        ));
     }
     let length = length(job);
     if length > MAX_OVERRIDES {
@@ -37,9 +39,8 @@ pub(super) fn check(job: &JobSpec) -> Result<(), JobError> {
 
 /// What the container runs instead of its definition's command, and its variables.
 pub(super) fn overrides(job: &JobSpec) -> ContainerOverrides {
-    let variable = |(name, value): (&String, &String)| {
-        KeyValuePair::builder().name(name).value(value).build()
-    };
+    let variable =
+        |(name, value): (&String, &String)| KeyValuePair::builder().name(name).value(value).build();
     ContainerOverrides::builder()
         .set_command(Some(job.arguments.clone()))
         .set_environment(Some(job.environment.iter().map(variable).collect()))

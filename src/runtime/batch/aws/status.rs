@@ -120,10 +120,18 @@ mod tests {
             child(BatchStatus::Starting, None, "CAPACITY:...", 0),
         ];
         let status = of_children(&jobs);
-        let counts = (status.pending, status.running, status.succeeded, status.failed);
+        let counts = (
+            status.pending,
+            status.running,
+            status.succeeded,
+            status.failed,
+        );
         assert_eq!(counts, (2, 1, 1, 3));
         assert_eq!(status.restarts, 4);
-        let reasons = ["CAPACITY:...", "exit code 3: Essential container in task exited"];
+        let reasons = [
+            "CAPACITY:...",
+            "exit code 3: Essential container in task exited",
+        ];
         assert_eq!(status.reasons[..2], reasons);
         assert_eq!(status.reasons[2], "cancelled by podrun");
     }
@@ -135,7 +143,12 @@ mod tests {
         let parent = JobDetail::builder().array_properties(array.build()).build();
         let read = [child(BatchStatus::Running, None, "", 1)];
         let status = of_array(&parent, 1_000, &read);
-        let counts = (status.pending, status.running, status.succeeded, status.failed);
+        let counts = (
+            status.pending,
+            status.running,
+            status.succeeded,
+            status.failed,
+        );
         assert_eq!(counts, (100, 600, 300, 0));
         assert_eq!(status.restarts, 1);
     }
