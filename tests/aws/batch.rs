@@ -71,6 +71,14 @@ impl Account {
         lines
     }
 
+    async fn instances(&self) -> usize {
+        let url = format!("{}/_local/instances", self.stand_in.server("batch"));
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = client.get(url).send().await.unwrap();
+        let told: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        told["instances"].as_array().unwrap().len()
+    }
+
     async fn tell(&self, server: &str, page: &str, body: Value) -> Value {
         let url = format!("{}{page}", self.stand_in.server(server));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -190,6 +198,10 @@ async fn a_command_that_is_too_long_is_refused_before_it_is_sent(account: &Accou
 }
 
 async fn a_queue_without_capacity_says_so(account: &Account) {
+    // Instances that are there take jobs whatever the quota.
+    while account.instances().await > 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let quota = |vcpus| json!({"computeEnvironment": "podrun-transcribe", "vcpus": vcpus});
     account.tell("batch", "/_local/quota", quota(Some(0))).await;
     let job = account.job("waiting", StageName::Transcribe, 2, "exit 0");

@@ -43,6 +43,8 @@ class Server:
         except (ProcessLookupError, PermissionError):
             pass
         self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
 
     def wait_until_answers(self, path):
         deadline = time.monotonic() + START_SECONDS

@@ -26,15 +26,19 @@ class Instance:
         self.vcpus, self.gpus = shape(instance_type)
         self.ready_at = time.monotonic() + boot
         self.idle_since = self.ready_at
-        self.jobs = {}
+        self.jobs, self.promised = {}, []
         self.reclaimed = False
         self.metadata = Metadata(self.id, instance_type)
 
     def fits(self, spec):
-        used_cpu = sum(each.required("VCPU") for each in self.jobs.values())
-        used_gpu = sum(each.required("GPU") for each in self.jobs.values())
-        enough = used_cpu + spec.required("VCPU") <= self.vcpus and used_gpu + spec.required("GPU") <= self.gpus
-        return enough and not self.reclaimed
+        specs = [*self.jobs.values(), *self.promised, spec]
+        vcpus = sum(each.required("VCPU") for each in specs)
+        gpus = sum(each.required("GPU") for each in specs)
+        return vcpus <= self.vcpus and gpus <= self.gpus and not self.reclaimed
+
+    def promise(self, job):
+        """Keeps room for a job that waits for this instance to start."""
+        self.promised.append(job.spec)
 
     def is_ready(self):
         return time.monotonic() >= self.ready_at
@@ -69,6 +73,10 @@ class Fleet:
     def of(self, environment):
         return [each for each in self.instances if each.environment == environment]
 
+    def forget_promises(self):
+        for instance in self.instances:
+            instance.promised.clear()
+
     def vcpus(self, environment):
         """What DescribeComputeEnvironments reports as desired."""
         return sum(each.vcpus for each in self.of(environment))
@@ -92,7 +100,7 @@ class Fleet:
     def retire(self):
         """Ends what has idled for long enough; seconds until the next may end, or None."""
         waits = []
-        for instance in [each for each in self.instances if not each.jobs]:
+        for instance in [each for each in self.instances if not each.jobs and not each.promised]:
             left = instance.idle_since + self.linger - time.monotonic()
             if left > 0:
                 waits.append(left)

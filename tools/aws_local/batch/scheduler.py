@@ -60,7 +60,8 @@ class Scheduler:
     def __init__(self, settings, catalogue):
         self.settings, self.catalogue = settings, catalogue
         self.jobs, self.running = Jobs(), {}
-        self.queue = []
+        # What waits, by id and in order: a job that is begun leaves, one that is retried comes last.
+        self.waiting = {}
         self.quotas = {}
         self.fleet = Fleet(settings.boot, settings.linger)
         self.reaper = Reaper()
@@ -71,7 +72,7 @@ class Scheduler:
     def add(self, job):
         with self.changed:
             self.jobs.add(job)
-            self.queue += job.runnables()
+            self.waiting |= {each.id: each for each in job.runnables()}
             self.changed.notify_all()
 
     def loop(self):
@@ -82,21 +83,25 @@ class Scheduler:
                 logging.exception("compute environments are not known")
                 environments = {}
             with self.changed:
-                self.queue = [job for job in self.queue if job.state == "RUNNABLE"]
                 waits = [self.place_all(environments), self.fleet.retire(), IDLE_SECONDS]
                 self.changed.wait(min(wait for wait in waits if wait is not None))
 
     def place_all(self, environments):
         """Starts what has room; seconds until an instance that was started for a job is there."""
-        waits = []
-        for job in self.queue:
-            if len(self.running) >= self.settings.slots:
+        waits, blocked = [], set()
+        self.fleet.forget_promises()
+        for job in list(self.waiting.values()):
+            if job.state != "RUNNABLE":
+                del self.waiting[job.id]
+            elif len(self.running) >= self.settings.slots:
                 break
-            wait = self.place(job, environments)
-            if wait == NO_ROOM:
-                # The queue is in order: what is behind does not overtake.
-                break
-            waits += [wait] if wait else []
+            elif job.spec.queue not in blocked:
+                wait = self.place(job, environments)
+                if wait == NO_ROOM:
+                    # A queue is in order: what is behind does not overtake.
+                    blocked.add(job.spec.queue)
+                elif wait:
+                    waits.append(wait)
         return min(waits, default=None)
 
     def place(self, job, environments):
@@ -118,6 +123,7 @@ class Scheduler:
             if instance and instance.is_ready():
                 return self.begin(job, name, instance)
             if instance:
+                instance.promise(job)
                 return max(instance.ready_at - time.monotonic(), 0.001)
             if not suited(types, job.spec):
                 reason = TOO_LARGE
@@ -131,6 +137,7 @@ class Scheduler:
 
     def begin(self, job, environment, instance=None):
         run = Running(job, environment, instance)
+        del self.waiting[job.id]
         job.state, job.state_reason = "STARTING", None
         self.running[job.id] = run
         if instance:
@@ -221,7 +228,7 @@ class Scheduler:
             job.state, job.stopped, job.state_reason = "SUCCEEDED", milliseconds(), status_reason
         elif not run.final and retry.is_retried(job.spec.retry, number, code, reason, status_reason):
             job.state, job.state_reason = "RUNNABLE", status_reason
-            self.queue.append(job)
+            self.waiting[job.id] = job
         else:
             job.fail(status_reason)
 
@@ -287,7 +294,7 @@ class Scheduler:
             deadline = time.monotonic() + self.settings.stop_timeout
             while self.running and time.monotonic() < deadline:
                 self.changed.wait(0.1)
-            self.jobs, self.queue, self.quotas = Jobs(), [], {}
+            self.jobs, self.waiting, self.quotas = Jobs(), {}, {}
             self.fleet.clear()
             self.catalogue.forget()
 
