@@ -55,15 +55,27 @@ pub struct Enqueue<'a, J> {
     pub limit: Option<u64>,
     /// What to do about earlier failures.
     pub reopen: Reopen,
+    /// Who drains the queue.
+    pub drain: Drain,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
 
+/// Who drains the queue that is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drain {
+    /// This run's workers take the episodes of this run and no others. So those that an earlier run
+    /// finished and could not settle are planned once more.
+    ThisRun,
+    /// Workers of any run take whatever is queued, what earlier runs left included.
+    AnyRun,
+}
+
 /// What came of planning.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned<J> {
-    /// To work on, in the candidates' order.
-    pub todo: Vec<J>,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// Episodes to work on.
+    pub planned: u64,
     /// Candidates whose product exists.
     pub present: u64,
     /// Candidates that were given up earlier and stay so.
@@ -72,28 +84,23 @@ pub struct Planned<J> {
     pub limited: bool,
 }
 
-impl<J> Planned<J> {
+impl Planned {
     fn remaining(&self, limit: Option<u64>) -> usize {
-        let left = limit.map_or(u64::MAX, |limit| {
-            limit.saturating_sub(self.todo.len() as u64)
-        });
+        let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.planned));
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 }
 
 impl<J: Job> Enqueue<'_, J> {
-    /// Goes through the candidates until the limit is reached or they end. Memory grows with what
-    /// is to do and under way, not with what is done.
+    /// Goes through the candidates until the limit is reached or they end, and gives each job that is to
+    /// be worked on to `take`, in the candidates' order, once it is queued. Memory does not grow with
+    /// their number; with [`Drain::ThisRun`], it grows with what is under way.
     pub async fn run(
         &self,
         candidates: impl Stream<Item = Result<J, ControlError>> + Send,
-    ) -> Result<Planned<J>, ControlError> {
-        let mut planned = Planned {
-            todo: Vec::new(),
-            present: 0,
-            given_up: 0,
-            limited: false,
-        };
+        mut take: impl FnMut(J) + Send,
+    ) -> Result<Planned, ControlError> {
+        let mut planned = Planned::default();
         let unsettled = self.unsettled().await?;
         let looked_up = candidates
             .map_ok(|job| async move {
@@ -116,12 +123,12 @@ impl<J: Job> Enqueue<'_, J> {
                     }
                     Some((job, _)) => missing.push(job),
                     None => {
-                        self.admit(missing, &mut planned).await?;
+                        self.admit(missing, &mut planned, &mut take).await?;
                         return Ok(planned);
                     }
                 }
             }
-            self.admit(missing, &mut planned).await?;
+            self.admit(missing, &mut planned, &mut take).await?;
         }
     }
 
@@ -130,7 +137,7 @@ impl<J: Job> Enqueue<'_, J> {
     /// more, so that a worker of this run settles both. A dry run settles nothing.
     async fn unsettled(&self) -> Result<HashSet<EpisodeId>, ControlError> {
         let mut unsettled = HashSet::new();
-        if self.queue.is_none() {
+        if self.queue.is_none() || self.drain == Drain::AnyRun {
             return Ok(unsettled);
         }
         for state in [State::Pending, State::Leased, State::Waiting] {
@@ -154,7 +161,12 @@ impl<J: Job> Enqueue<'_, J> {
     }
 
     /// Sorts out what was given up, and queues the rest.
-    async fn admit(&self, missing: Vec<J>, planned: &mut Planned<J>) -> Result<(), ControlError> {
+    async fn admit(
+        &self,
+        missing: Vec<J>,
+        planned: &mut Planned,
+        take: &mut (impl FnMut(J) + Send),
+    ) -> Result<(), ControlError> {
         let workable = self.workable(&missing).await?;
         planned.given_up += (missing.len() - workable.len()) as u64;
         let workable: HashSet<_> = workable.into_iter().collect();
@@ -166,7 +178,8 @@ impl<J: Job> Enqueue<'_, J> {
             let messages: Vec<_> = jobs.iter().map(message).collect();
             queue.send(&messages).await?;
         }
-        planned.todo.extend(jobs);
+        planned.planned += jobs.len() as u64;
+        jobs.into_iter().for_each(take);
         Ok(())
     }
 

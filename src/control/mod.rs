@@ -3,7 +3,7 @@
 pub mod enqueue;
 pub mod status;
 
-pub use enqueue::{Enqueue, Planned};
+pub use enqueue::{Drain, Enqueue, Planned};
 pub use status::{StatusReport, status};
 
 use crate::checkpoint::CheckpointError;
