@@ -254,31 +254,42 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let checkpoints = MemoryCheckpoints::new(Arc::clone(&clock));
         let queue = MemoryQueue::new(Arc::clone(&clock));
-        let plan = async |present, queue| {
+        let plan = async |present, queue, drain| {
             let enqueue = Enqueue {
                 checkpoints: &checkpoints,
                 queue,
                 products: &Present(present),
                 limit: None,
                 reopen: Reopen::Exhausted,
+                drain,
                 clock: Arc::clone(&clock),
             };
             let jobs = ["died", "done", "new"].map(|guid| Ok(job(guid)));
-            let planned = enqueue.run(stream::iter(jobs)).await.unwrap();
-            let todo = planned.todo.iter().map(|job| job.episode.guid.to_string());
-            (todo.collect::<Vec<_>>(), planned.present)
+            let mut todo = Vec::new();
+            let take = |job: TranscribeJob| todo.push(job.episode.guid.to_string());
+            let planned = enqueue.run(stream::iter(jobs), take).await.unwrap();
+            assert_eq!(planned.planned, todo.len() as u64);
+            (todo, planned.present)
         };
         let queued: Option<&dyn Queue> = Some(&queue);
         // Both are planned; one of them is finished but not settled when the next run looks.
         assert_eq!(
-            plan(&["done"], queued).await,
+            plan(&["done"], queued, Drain::ThisRun).await,
             (vec!["died".into(), "new".into()], 1)
         );
+        // Workers that take all that is queued come across its message without that.
         assert_eq!(
-            plan(&["died", "done"], queued).await,
+            plan(&["died", "done"], queued, Drain::AnyRun).await,
+            (vec!["new".into()], 2)
+        );
+        assert_eq!(
+            plan(&["died", "done"], queued, Drain::ThisRun).await,
             (vec!["died".into(), "new".into()], 1)
         );
         // Only looking, there is nothing to do about it.
-        assert_eq!(plan(&["died", "done"], None).await, (vec!["new".into()], 2));
+        assert_eq!(
+            plan(&["died", "done"], None, Drain::ThisRun).await,
+            (vec!["new".into()], 2)
+        );
     }
 }

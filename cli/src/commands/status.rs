@@ -1,23 +1,101 @@
 //! `podrun status`
 
-use podrun::control::StatusReport;
 use podrun::control::status::{Counts, FailureStatus};
+use podrun::control::{RunRecord, StatusReport};
+use podrun::domain::RunId;
+use podrun::runtime::batch::JobStatus;
+use serde::Serialize;
 
+use super::fleet;
 use crate::args::{GlobalArguments, StatusArguments};
 use crate::exit::Code;
 use crate::output::{self, text};
 use crate::settings::Settings;
-use crate::wire;
+use crate::wire::Stores;
 
 pub(crate) async fn run(
     global: &GlobalArguments,
     settings: &Settings,
     options: &StatusArguments,
 ) -> anyhow::Result<Code> {
-    let stores = wire::Stores::open_existing(settings).await?;
+    let stores = Stores::open_existing(settings).await?;
+    let run = match &options.run {
+        Some(run) => Some(RunStatus::of(&stores, run).await?),
+        None => None,
+    };
     let report = stores.status(usize::from(options.failures)).await?;
-    output::print_result(global, &report, || table(&report))?;
+    let whole = Whole { run, report };
+    output::print_result(global, &whole, || whole.text())?;
     Ok(Code::Done)
+}
+
+/// What the command prints: the report alone, or with a run.
+#[derive(Debug, Serialize)]
+struct Whole {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunStatus>,
+    #[serde(flatten)]
+    report: StatusReport,
+}
+
+impl Whole {
+    fn text(&self) -> String {
+        let run = self.run.as_ref().map(RunStatus::text).unwrap_or_default();
+        run + &table(&self.report)
+    }
+}
+
+/// How a run of a fleet stands.
+#[derive(Debug, Serialize)]
+struct RunStatus {
+    #[serde(flatten)]
+    record: RunRecord,
+    /// `running`, `ended`, `broken`, or `none` where it has no job.
+    state: &'static str,
+    /// Workers at it.
+    running: u32,
+    /// What stopped it.
+    reason: Option<String>,
+}
+
+impl RunStatus {
+    async fn of(stores: &Stores, run: &RunId) -> anyhow::Result<Self> {
+        let (fleet, record) = fleet::record(stores, run).await?;
+        let job = fleet.jobs.find(record.stage, run.as_str()).await?;
+        let status = match &job {
+            Some(job) => Some(fleet.jobs.describe(job).await?),
+            None => None,
+        };
+        let (state, running, reason) = match status {
+            None => ("none", 0, None),
+            Some(JobStatus::Running { workers }) => ("running", workers, None),
+            Some(JobStatus::Ended) => ("ended", 0, None),
+            Some(JobStatus::Broken { reason }) => ("broken", 0, Some(reason)),
+        };
+        Ok(Self {
+            record,
+            state,
+            running,
+            reason,
+        })
+    }
+
+    fn text(&self) -> String {
+        let record = &self.record;
+        let mut lines = format!(
+            "{}: {}, {} of {} workers at it; {} planned at {}\n",
+            record.run,
+            self.state,
+            self.running,
+            record.workers,
+            text::count(record.planned, "episode"),
+            record.submitted_at.format("%Y-%m-%d %H:%M:%S UTC"),
+        );
+        if let Some(reason) = &self.reason {
+            lines += &format!("  {}\n", text::printable(reason));
+        }
+        lines
+    }
 }
 
 /// The report for people.

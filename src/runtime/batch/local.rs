@@ -75,7 +75,10 @@ impl fmt::Debug for LocalJobRunner {
 #[async_trait]
 impl JobRunner for LocalJobRunner {
     async fn submit(&self, job: JobSpec) -> Result<JobId, JobError> {
-        let id = JobId(format!("{}-{}", job.stage, uuid::Uuid::new_v4().simple()));
+        let id = JobId(job.name);
+        if self.jobs().contains_key(&id) {
+            return Ok(id);
+        }
         let stop = self.stop.child_token();
         let workers = (0..job.workers.max(1))
             .map(|_| tokio::spawn((self.launch)(job.stage, stop.clone())))
@@ -94,6 +97,11 @@ impl JobRunner for LocalJobRunner {
             0 => JobStatus::Ended,
             workers => JobStatus::Running { workers },
         })
+    }
+
+    async fn find(&self, _: StageName, name: &str) -> Result<Option<JobId>, JobError> {
+        let id = JobId(name.to_owned());
+        Ok(self.jobs().contains_key(&id).then_some(id))
     }
 
     async fn cancel(&self, job: &JobId) -> Result<(), JobError> {
@@ -120,28 +128,38 @@ mod tests {
         LocalJobRunner::new(Box::new(launch), stop)
     }
 
-    const JOB: JobSpec = JobSpec {
-        stage: StageName::Fetch,
-        workers: 3,
-    };
+    fn job() -> JobSpec {
+        JobSpec {
+            stage: StageName::Fetch,
+            workers: 3,
+            name: "run".to_owned(),
+            arguments: Vec::new(),
+        }
+    }
 
     #[tokio::test]
     async fn a_cancelled_job_ends_and_is_then_unknown() {
         let runner = runner(CancellationToken::new());
-        let job = runner.submit(JOB).await.unwrap();
-        let status = runner.describe(&job).await.unwrap();
+        let submitted = runner.submit(job()).await.unwrap();
+        let status = runner.describe(&submitted).await.unwrap();
         assert_eq!(status, JobStatus::Running { workers: 3 });
-        runner.cancel(&job).await.unwrap();
-        assert_eq!(runner.wait(&job).await.unwrap(), WorkerEnd::Stopped);
-        assert!(matches!(runner.wait(&job).await, Err(JobError::Unknown(_))));
+        assert_eq!(runner.submit(job()).await.unwrap(), submitted);
+        let found = runner.find(StageName::Fetch, "run").await.unwrap();
+        assert_eq!(found.as_ref(), Some(&submitted));
+        runner.cancel(&submitted).await.unwrap();
+        assert_eq!(runner.wait(&submitted).await.unwrap(), WorkerEnd::Stopped);
+        assert!(matches!(
+            runner.wait(&submitted).await,
+            Err(JobError::Unknown(_))
+        ));
     }
 
     #[tokio::test]
     async fn stopping_the_process_stops_every_job() {
         let stop = CancellationToken::new();
         let runner = runner(stop.clone());
-        let job = runner.submit(JOB).await.unwrap();
+        let submitted = runner.submit(job()).await.unwrap();
         stop.cancel();
-        assert_eq!(runner.wait(&job).await.unwrap(), WorkerEnd::Stopped);
+        assert_eq!(runner.wait(&submitted).await.unwrap(), WorkerEnd::Stopped);
     }
 }

@@ -23,6 +23,9 @@ pub trait JobRunner: Debug + Send + Sync + 'static {
     /// How it stands.
     async fn describe(&self, job: &JobId) -> Result<JobStatus, JobError>;
 
+    /// The job of this name, where there is one.
+    async fn find(&self, stage: StageName, name: &str) -> Result<Option<JobId>, JobError>;
+
     /// Asks the workers to stop: they hand their work back and end.
     async fn cancel(&self, job: &JobId) -> Result<(), JobError>;
 }
@@ -34,6 +37,10 @@ pub struct JobSpec {
     pub stage: StageName,
     /// How many workers, at least 1.
     pub workers: u32,
+    /// What the job is called; two submissions of one name are one job.
+    pub name: String,
+    /// What each worker is told on its command line, where it is a process.
+    pub arguments: Vec<String>,
 }
 
 /// Names a submitted job.
