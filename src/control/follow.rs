@@ -120,3 +120,149 @@ impl Follow<'_> {
         Ok(has_ended.then_some(Followed { ends, left, broken }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::checkpoint::{Acquired, MemoryCheckpoints, Reopen, Subject, Transition};
+    use crate::domain::{EpisodeId, FeedSlug, Guid, OwnerId};
+    use crate::queue::{MemoryQueue, NewMessage};
+    use crate::runtime::batch::{JobError, JobSpec};
+    use crate::runtime::clock::{Clock, SystemClock};
+
+    /// A job that is told to stand so at each look; then it is gone.
+    #[derive(Debug)]
+    struct Scripted(Mutex<VecDeque<Result<JobStatus, &'static str>>>);
+
+    #[async_trait]
+    impl JobRunner for Scripted {
+        async fn submit(&self, job: JobSpec) -> Result<JobId, JobError> {
+            Ok(JobId(job.name))
+        }
+
+        async fn describe(&self, job: &JobId) -> Result<JobStatus, JobError> {
+            let next = self.0.lock().unwrap().pop_front();
+            let next = next.ok_or_else(|| JobError::Unknown(job.0.clone()))?;
+            next.map_err(|problem| JobError::Backend(problem.into()))
+        }
+
+        async fn find(&self, _: StageName, _: &str) -> Result<Option<JobId>, JobError> {
+            Ok(None)
+        }
+
+        async fn cancel(&self, _: &JobId) -> Result<(), JobError> {
+            Ok(())
+        }
+    }
+
+    #[derive(Debug, Default)]
+    struct Seen(Mutex<Vec<Event>>);
+
+    impl Observer for Seen {
+        fn event(&self, event: &Event) {
+            self.0.lock().unwrap().push(event.clone());
+        }
+    }
+
+    /// A run of two episodes, one of which is done.
+    async fn follow(
+        looks: impl IntoIterator<Item = Result<JobStatus, &'static str>>,
+        stop: &CancellationToken,
+    ) -> (Result<Option<Followed>, ControlError>, Vec<Event>) {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let checkpoints = MemoryCheckpoints::new(Arc::clone(&clock));
+        let queue = MemoryQueue::new(clock);
+        let subject = |guid| Subject {
+            stage: StageName::Fetch,
+            episode: EpisodeId {
+                feed_slug: FeedSlug::try_new("show").unwrap(),
+                guid: Guid::try_new(guid).unwrap(),
+            },
+        };
+        let subjects = [subject("a"), subject("b")];
+        checkpoints
+            .plan(&subjects, Reopen::Exhausted)
+            .await
+            .unwrap();
+        let owner = OwnerId::generate("test");
+        let ttl = Duration::from_secs(60);
+        let acquired = checkpoints.acquire(&subjects[0], &owner, ttl).await;
+        let Acquired::Granted(lease) = acquired.unwrap() else {
+            panic!("nobody has it");
+        };
+        checkpoints.advance(&lease, Transition::Done).await.unwrap();
+        let message = NewMessage {
+            dedup_id: "b".to_owned(),
+            body: "b".to_owned(),
+        };
+        queue.send(&[message]).await.unwrap();
+        let seen = Seen::default();
+        let follow = Follow {
+            jobs: &Scripted(Mutex::new(looks.into_iter().collect())),
+            queue: &queue,
+            checkpoints: &checkpoints,
+            observer: &seen,
+            stage: StageName::Fetch,
+            every: Duration::from_millis(1),
+        };
+        let job = JobId("run".to_owned());
+        let followed = follow.to_end(&job, Ends::default(), stop).await;
+        (followed, seen.0.into_inner().unwrap())
+    }
+
+    const RUNNING: JobStatus = JobStatus::Running { workers: 2 };
+
+    #[tokio::test]
+    async fn a_run_is_watched_to_its_end_through_a_failed_look() {
+        let looks = [
+            Ok(RUNNING),
+            Err("throttled"),
+            Ok(RUNNING),
+            Ok(JobStatus::Ended),
+        ];
+        let (followed, seen) = follow(looks, &CancellationToken::new()).await;
+        let expected = Followed {
+            ends: Ends { done: 1, failed: 0 },
+            left: 1,
+            broken: None,
+        };
+        assert_eq!(followed.unwrap(), Some(expected));
+        let workers = seen.iter().map(|event| match event {
+            Event::FleetProgress {
+                workers,
+                done: 1,
+                failed: 0,
+                left: 1,
+                ..
+            } => *workers,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(workers.collect::<Vec<_>>(), [2, 2, 0]);
+    }
+
+    #[tokio::test]
+    async fn stopping_to_look_leaves_the_run_alone_and_a_broken_one_says_why() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let (followed, _) = follow([Ok(RUNNING)], &stop).await;
+        assert_eq!(followed.unwrap(), None);
+        let reason = "no model".to_owned();
+        let (followed, _) = follow([Ok(JobStatus::Broken { reason })], &stop).await;
+        assert_eq!(
+            followed.unwrap().unwrap().broken.as_deref(),
+            Some("no model")
+        );
+    }
+
+    #[tokio::test]
+    async fn looks_that_never_succeed_end_the_following() {
+        let looks = std::iter::repeat_n(Err("no network"), 20);
+        let (followed, _) = follow(looks, &CancellationToken::new()).await;
+        assert!(followed.unwrap_err().to_string().contains("no network"));
+    }
+}
