@@ -18,6 +18,7 @@ const ADAPTERS: &[(&str, &str)] = &[
     ("DirectoryBlobStore", "src/runtime/blob/directory/mod.rs"),
     ("MemoryBlobStore", "src/runtime/blob/memory.rs"),
     ("LocalJobRunner", "src/runtime/batch/local.rs"),
+    ("AwsBatchRunner", "src/runtime/batch/aws/mod.rs"),
     ("Ct2Engine", "src/transcribe/ct2.rs"),
     ("ScriptedEngine", "src/transcribe/scripted.rs"),
 ];

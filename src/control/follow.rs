@@ -9,7 +9,7 @@ use super::ControlError;
 use crate::checkpoint::{Checkpoints, State};
 use crate::domain::StageName;
 use crate::queue::Queue;
-use crate::runtime::batch::{JobId, JobRunner, JobStatus};
+use crate::runtime::batch::{JobId, JobRunner};
 use crate::runtime::telemetry::{Event, Observer};
 
 /// Looks that may fail in a row before the following gives up; the run goes on either way.
@@ -49,8 +49,10 @@ pub struct Followed {
     pub ends: Ends,
     /// Episodes that are still queued.
     pub left: u64,
-    /// What stopped the workers before the queue was drained.
-    pub broken: Option<String>,
+    /// Workers that could not go on.
+    pub failed_workers: u32,
+    /// Why, in the runner's words, the most frequent first.
+    pub reasons: Vec<String>,
 }
 
 impl Follow<'_> {
@@ -105,19 +107,19 @@ impl Follow<'_> {
             done: now.done.saturating_sub(before.done),
             failed: now.failed.saturating_sub(before.failed),
         };
-        let (workers, has_ended, broken) = match status {
-            JobStatus::Running { workers } => (workers, false, None),
-            JobStatus::Ended => (0, true, None),
-            JobStatus::Broken { reason } => (0, true, Some(reason)),
-        };
         self.observer.event(&Event::FleetProgress {
             stage: self.stage,
-            workers,
+            workers: status.running,
             done: ends.done,
             failed: ends.failed,
             left,
         });
-        Ok(has_ended.then_some(Followed { ends, left, broken }))
+        Ok(status.has_ended().then_some(Followed {
+            ends,
+            left,
+            failed_workers: status.failed,
+            reasons: status.reasons,
+        }))
     }
 }
 
@@ -132,7 +134,7 @@ mod tests {
     use crate::checkpoint::{Acquired, MemoryCheckpoints, Reopen, Subject, Transition};
     use crate::domain::{EpisodeId, FeedSlug, Guid, OwnerId};
     use crate::queue::{MemoryQueue, NewMessage};
-    use crate::runtime::batch::{JobError, JobSpec};
+    use crate::runtime::batch::{JobError, JobSpec, JobStatus};
     use crate::runtime::clock::{Clock, SystemClock};
 
     /// A job that is told to stand so at each look; then it is gone.
@@ -215,21 +217,36 @@ mod tests {
         (followed, seen.0.into_inner().unwrap())
     }
 
-    const RUNNING: JobStatus = JobStatus::Running { workers: 2 };
+    fn running() -> JobStatus {
+        JobStatus {
+            running: 2,
+            ..JobStatus::default()
+        }
+    }
+
+    fn ended(failed: u32, reasons: &[&str]) -> JobStatus {
+        JobStatus {
+            succeeded: 2 - failed,
+            failed,
+            reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+            ..JobStatus::default()
+        }
+    }
 
     #[tokio::test]
     async fn a_run_is_watched_to_its_end_through_a_failed_look() {
         let looks = [
-            Ok(RUNNING),
+            Ok(running()),
             Err("throttled"),
-            Ok(RUNNING),
-            Ok(JobStatus::Ended),
+            Ok(running()),
+            Ok(ended(0, &[])),
         ];
         let (followed, seen) = follow(looks, &CancellationToken::new()).await;
         let expected = Followed {
             ends: Ends { done: 1, failed: 0 },
             left: 1,
-            broken: None,
+            failed_workers: 0,
+            reasons: Vec::new(),
         };
         assert_eq!(followed.unwrap(), Some(expected));
         let workers = seen.iter().map(|event| match event {
@@ -249,14 +266,12 @@ mod tests {
     async fn stopping_to_look_leaves_the_run_alone_and_a_broken_one_says_why() {
         let stop = CancellationToken::new();
         stop.cancel();
-        let (followed, _) = follow([Ok(RUNNING)], &stop).await;
+        let (followed, _) = follow([Ok(running())], &stop).await;
         assert_eq!(followed.unwrap(), None);
-        let reason = "no model".to_owned();
-        let (followed, _) = follow([Ok(JobStatus::Broken { reason })], &stop).await;
-        assert_eq!(
-            followed.unwrap().unwrap().broken.as_deref(),
-            Some("no model")
-        );
+        let (followed, _) = follow([Ok(ended(1, &["no model"]))], &stop).await;
+        let followed = followed.unwrap().unwrap();
+        assert_eq!(followed.failed_workers, 1);
+        assert_eq!(followed.reasons, ["no model"]);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use podrun::control::{Ends, Follow, Followed, RunRecord};
 use podrun::domain::{RunId, StageName};
-use podrun::runtime::batch::{JobId, JobSpec};
+use podrun::runtime::batch::{JobId, JobSpec, workers_for};
 use podrun::runtime::telemetry::{Event, Observer};
 use serde::Serialize;
 
@@ -88,7 +88,12 @@ async fn submit(
     submission: Submission,
 ) -> anyhow::Result<FleetSummary> {
     let (stage, now) = (submission.stage, stores.clock.now());
-    let workers = settings.aws.fleet(stage).workers(submission.episodes);
+    let fleet_settings = settings.aws.fleet(stage);
+    let workers = workers_for(
+        submission.episodes,
+        fleet_settings.episodes_per_worker,
+        fleet_settings.max_workers,
+    );
     let record = RunRecord {
         schema_version: RunRecord::SCHEMA_VERSION,
         run: RunId::new(stage, now),
@@ -106,10 +111,9 @@ async fn submit(
     arguments.extend(["--run".to_owned(), location.clone()]);
     arguments.extend(flags_of_worker(stage, std::env::args_os()));
     let spec = JobSpec {
-        stage,
-        workers,
-        name: record.run.to_string(),
         arguments,
+        environment: fleet.environment(workers),
+        ..JobSpec::new(record.run.as_str(), stage, workers)
     };
     let job = fleet.jobs.submit(spec).await.map_err(|error| {
         Problem::preflight(error).hint(
@@ -199,7 +203,7 @@ impl FleetSummary {
         match (&self.followed, shutdown.code()) {
             (None, Some(code)) if self.left_running => Code::Signalled(code),
             (None, _) => Code::Done,
-            (Some(followed), _) if followed.broken.is_some() => Code::Unexpected,
+            (Some(followed), _) if followed.failed_workers > 0 => Code::Unexpected,
             (Some(followed), _) if followed.left > 0 => Code::Waiting,
             (Some(followed), _) if followed.ends.failed > 0 => Code::Partial,
             (Some(_), _) => Code::Done,
@@ -221,8 +225,12 @@ impl FleetSummary {
         };
         let done = text::count(followed.ends.done, "episode");
         lines += &format!("{done} done, {} failed\n", followed.ends.failed);
-        if let Some(reason) = &followed.broken {
-            lines += &format!("a worker failed: {}\n", text::printable(reason));
+        if followed.failed_workers > 0 {
+            let workers = text::count(u64::from(followed.failed_workers), "worker");
+            lines += &format!("{workers} failed\n");
+        }
+        for reason in &followed.reasons {
+            lines += &format!("  {}\n", text::printable(reason));
         }
         if followed.left > 0 {
             lines += &format!(

@@ -50,12 +50,32 @@ impl Whole {
 struct RunStatus {
     #[serde(flatten)]
     record: RunRecord,
-    /// `running`, `ended`, `broken`, or `none` where it has no job.
-    state: &'static str,
-    /// Workers at it.
+    /// How its workers stand; nothing where it has no job.
+    job: Option<JobReport>,
+}
+
+/// Workers of a job by state.
+#[derive(Debug, Serialize)]
+struct JobReport {
+    pending: u32,
     running: u32,
-    /// What stopped it.
-    reason: Option<String>,
+    succeeded: u32,
+    failed: u32,
+    restarts: u32,
+    reasons: Vec<String>,
+}
+
+impl From<JobStatus> for JobReport {
+    fn from(status: JobStatus) -> Self {
+        Self {
+            pending: status.pending,
+            running: status.running,
+            succeeded: status.succeeded,
+            failed: status.failed,
+            restarts: status.restarts,
+            reasons: status.reasons,
+        }
+    }
 }
 
 impl RunStatus {
@@ -66,32 +86,26 @@ impl RunStatus {
             Some(job) => Some(fleet.jobs.describe(job).await?),
             None => None,
         };
-        let (state, running, reason) = match status {
-            None => ("none", 0, None),
-            Some(JobStatus::Running { workers }) => ("running", workers, None),
-            Some(JobStatus::Ended) => ("ended", 0, None),
-            Some(JobStatus::Broken { reason }) => ("broken", 0, Some(reason)),
-        };
-        Ok(Self {
-            record,
-            state,
-            running,
-            reason,
-        })
+        let job = status.map(JobReport::from);
+        Ok(Self { record, job })
     }
 
     fn text(&self) -> String {
         let record = &self.record;
         let mut lines = format!(
-            "{}: {}, {} of {} workers at it; {} planned at {}\n",
+            "{}: {} planned at {}\n",
             record.run,
-            self.state,
-            self.running,
-            record.workers,
             text::count(record.planned, "episode"),
             record.submitted_at.format("%Y-%m-%d %H:%M:%S UTC"),
         );
-        if let Some(reason) = &self.reason {
+        let Some(job) = &self.job else {
+            return lines + "  no job: its submission failed, or AWS Batch has forgotten it\n";
+        };
+        lines += &format!(
+            "  workers: {} waiting, {} at it, {} ended, {} failed; {} started anew\n",
+            job.pending, job.running, job.succeeded, job.failed, job.restarts
+        );
+        for reason in &job.reasons {
             lines += &format!("  {}\n", text::printable(reason));
         }
         lines

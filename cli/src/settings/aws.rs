@@ -131,23 +131,3 @@ impl AwsSettings {
     }
 }
 
-impl FleetSettings {
-    /// Workers for so many episodes: at least one, each with enough to do, never too many.
-    pub(crate) fn workers(&self, episodes: u64) -> u32 {
-        let wanted = episodes.div_ceil(u64::from(self.episodes_per_worker.max(1)));
-        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        wanted.clamp(1, self.max_workers.max(1))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn workers_follow_the_episodes_within_bounds() {
-        let fleet = AwsSettings::default().fetch;
-        let workers = [0, 1, 25, 26, 1000, 100_000].map(|episodes| fleet.workers(episodes));
-        assert_eq!(workers, [1, 1, 1, 2, 40, 80]);
-    }
-}

@@ -177,13 +177,9 @@ pub(crate) async fn run_worker<S: Stage>(
         Box::pin(Arc::clone(&worker).run(stop))
     };
     let runner = LocalJobRunner::new(Box::new(launch), stop.clone());
-    let job = JobSpec {
-        stage,
-        workers: 1,
-        name: stage.to_string(),
-        arguments: Vec::new(),
-    };
-    let job = runner.submit(job).await?;
+    let job = runner
+        .submit(JobSpec::new(stage.as_str(), stage, 1))
+        .await?;
     runner.wait(&job).await.map_err(|error| match error {
         podrun::runtime::batch::JobError::Backend(source)
             if source.downcast_ref::<FatalError>().is_some() =>

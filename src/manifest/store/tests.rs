@@ -191,5 +191,5 @@ async fn an_episode_that_is_listed_twice_is_read_once_and_a_bad_row_before_any_g
     assert_eq!(rows(file).await.len(), 1);
     std::fs::write(&path, format!("{head}{good}show,b,\n")).unwrap();
     let error = ManifestFile::open(&path).await.unwrap_err().to_string();
-    assert!(error.contains("line 3"), "{error}");
+    assert!(error.contains("m.csv:3:"), "{error}");
 }
