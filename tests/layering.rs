@@ -16,6 +16,7 @@ const ADAPTERS: &[(&str, &str)] = &[
     ("SqliteMetrics", "src/runtime/telemetry/sqlite.rs"),
     ("MemoryMetrics", "src/runtime/telemetry/metric.rs"),
     ("DirectoryBlobStore", "src/runtime/blob/directory/mod.rs"),
+    ("S3BlobStore", "src/runtime/blob/s3/mod.rs"),
     ("MemoryBlobStore", "src/runtime/blob/memory.rs"),
     ("LocalJobRunner", "src/runtime/batch/local.rs"),
     ("Ct2Engine", "src/transcribe/ct2.rs"),
@@ -138,6 +139,7 @@ fn drivers_stay_in_their_adapters() {
         ("hf_hub", &["src/transcribe/hub"]),
         ("feed_rs", &["src/feeds/json.rs"]),
         ("reqwest", &["src/runtime/http/"]),
+        ("aws_sdk_s3", &["/s3/", "src/runtime/aws/"]),
     ];
     let mut offences = Vec::new();
     for source in sources("src").iter().chain(&sources("cli/src")) {
