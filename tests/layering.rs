@@ -12,6 +12,7 @@ const ADAPTERS: &[(&str, &str)] = &[
     ("SqliteCheckpoints", "src/checkpoint/sqlite.rs"),
     ("MemoryCheckpoints", "src/checkpoint/memory.rs"),
     ("SqliteHostWindows", "src/politeness/sqlite.rs"),
+    ("DynamoHostWindows", "src/politeness/dynamodb.rs"),
     ("MemoryHostWindows", "src/politeness/memory.rs"),
     ("SqliteMetrics", "src/runtime/telemetry/sqlite.rs"),
     ("MemoryMetrics", "src/runtime/telemetry/metric.rs"),

@@ -1,5 +1,10 @@
 //! The AWS adapters against a stand-in on loopback, which every test starts for itself.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod blob;
+mod blob_faults;
+mod localstack;
+mod proxy;
 mod smoke;
 mod stand_in;
+mod windows;

@@ -48,15 +48,20 @@ impl StandIn {
 
     /// Clients of it, with credentials that mean nothing.
     pub(crate) async fn clients(&self) -> AwsClients {
-        let credentials = Credentials::new("test", "test", None, None, "stand-in");
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .endpoint_url(&self.endpoint)
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .load()
-            .await;
-        AwsClients::over(&config, true)
+        clients_of(&self.endpoint).await
     }
+}
+
+/// Clients of a server for any service, with credentials that mean nothing.
+pub(crate) async fn clients_of(endpoint: &str) -> AwsClients {
+    let credentials = Credentials::new("test", "test", None, None, "stand-in");
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .load()
+        .await;
+    AwsClients::over(&config, true)
 }
 
 impl Drop for StandIn {
@@ -69,14 +74,18 @@ impl Drop for StandIn {
 
 /// A program that `tools/aws-local install` has put beside the builds.
 pub(crate) fn installed(program: &str) -> PathBuf {
-    let builds = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let path = builds.join("aws-local").join(program);
+    let path = builds().join("aws-local").join(program);
     assert!(
         path.exists(),
         "{} is missing: run tools/aws-local install",
         path.display()
     );
     path
+}
+
+/// Where builds go.
+pub(crate) fn builds() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
 }
 
 /// A port that was free a moment ago.

@@ -4,7 +4,7 @@
 //! conditional on the version that was read, so:
 //!
 //! * of two writers that read the same item one wins, and the other decides again on what the winner
-//!   wrote, which the refusal itself brings along;
+//!   wrote;
 //! * a write whose answer was lost (timeout, 500, dropped connection) is sent again by the SDK. If
 //!   the first one took effect, the second is refused by an item that carries our own version: that
 //!   is success, and not somebody else's write. If others wrote on top, the decision is made again
@@ -117,8 +117,8 @@ pub struct Table {
 /// What a conditional write came to.
 enum Written {
     Ours,
-    /// Somebody else wrote since; this is there now.
-    Theirs(Option<Item>),
+    /// Somebody else wrote since.
+    Theirs,
 }
 
 impl Table {
@@ -210,11 +210,8 @@ impl Table {
             let Some(replacement) = replacement else {
                 return Ok(answer);
             };
-            match self.replace(seen.as_ref(), replacement).await? {
-                Written::Ours => return Ok(answer),
-                Written::Theirs(Some(current)) => seen = Some(current),
-                // It was deleted, or the service does not tell.
-                Written::Theirs(None) => seen = self.get(key).await?,
+            if let Written::Ours = self.replace(seen.as_ref(), replacement).await? {
+                return Ok(answer);
             }
             conflicts += 1;
             let Some(pause) = CONFLICTS.jittered(conflicts) else {
@@ -224,6 +221,9 @@ impl Table {
                 });
             };
             tokio::time::sleep(pause).await;
+            // What the refusal brought along is as old as the pause by now. With many writers it is
+            // outdated, and only a fresh one gets through.
+            seen = self.get(key).await?;
         }
     }
 
@@ -285,7 +285,7 @@ impl Table {
                 let is_ours = current.and_then(|item| item.get(VERSION)) == Some(&version);
                 Ok(match is_ours {
                     true => Written::Ours,
-                    false => Written::Theirs(current.cloned()),
+                    false => Written::Theirs,
                 })
             }
             _ => Err(self.failed("PutItem", &error)),

@@ -89,7 +89,7 @@ impl Bucket {
     }
 
     fn error_of_kind(&self, key: &str, kind: BlobErrorKind, problem: Problem) -> BlobError {
-        BlobError::new(self.location(key), kind).because(problem.into_words(&self.name))
+        BlobError::new(self.location(key), kind).because(problem.into_words(kind, &self.name))
     }
 
     pub(super) async fn check_that_it_is_there(&self) -> Result<(), BlobError> {

@@ -88,8 +88,8 @@ impl Problem {
     }
 
     /// In words, with what to do about it where that is known.
-    pub(super) fn into_words(self, bucket: &str) -> String {
-        let hint = match self.kind() {
+    pub(super) fn into_words(self, kind: BlobErrorKind, bucket: &str) -> String {
+        let hint = match kind {
             BlobErrorKind::NoStore => format!(
                 "; create the bucket {bucket}, or correct its name or the region it is looked for in"
             ),
