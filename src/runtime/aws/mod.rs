@@ -4,6 +4,7 @@
 //! named as the AWS CLI names them: what is set here wins over `AWS_REGION`, `AWS_PROFILE`,
 //! `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>`, those over `~/.aws/config`.
 
+pub mod dynamodb;
 mod error;
 mod interruption;
 
