@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::args::GlobalArguments;
 use crate::exit::Problem;
 
-pub(crate) use aws::{AwsSettings, Target};
+pub(crate) use aws::{AwsSettings, FleetSettings, Target};
 pub(crate) use transcribe::{TranscribeSettings, formats};
 
 /// The file that is read where none is named and it exists.

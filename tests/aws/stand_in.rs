@@ -178,11 +178,6 @@ impl Drop for FullStandIn {
     }
 }
 
-/// The folder of the builds.
-fn builds() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
-}
-
 /// A program that `tools/aws-local install` has put beside the builds.
 pub(crate) fn installed(program: &str) -> PathBuf {
     let path = builds().join("aws-local").join(program);

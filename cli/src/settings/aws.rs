@@ -2,6 +2,7 @@
 
 use podrun::domain::StageName;
 use podrun::runtime::aws::AwsConfig;
+use podrun::runtime::blob::s3::MultipartCheck;
 use serde::{Deserialize, Serialize};
 
 /// Where everything is stored and who does the work.
@@ -27,6 +28,8 @@ pub(crate) struct AwsSettings {
     pub(crate) endpoint_url: Option<String>,
     /// How buckets are addressed.
     pub(crate) addressing_style: AddressingStyle,
+    /// What vouches for an object that goes up in parts.
+    pub(crate) multipart_check: MultipartCheckName,
     /// Audio as it was fetched.
     pub(crate) raw_bucket: String,
     /// Transcripts.
@@ -78,6 +81,26 @@ pub(crate) enum AddressingStyle {
     Virtual,
 }
 
+/// What vouches for an object that goes up in parts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum MultipartCheckName {
+    /// One checksum of the whole, which S3 compares.
+    #[default]
+    FullObject,
+    /// A checksum of each part; for stores that know no other.
+    PartsOnly,
+}
+
+impl From<MultipartCheckName> for MultipartCheck {
+    fn from(name: MultipartCheckName) -> Self {
+        match name {
+            MultipartCheckName::FullObject => Self::FullObject,
+            MultipartCheckName::PartsOnly => Self::PartsOnly,
+        }
+    }
+}
+
 impl Default for AwsSettings {
     fn default() -> Self {
         let fleet = |name: &str, episodes_per_worker, max_workers| FleetSettings {
@@ -91,6 +114,7 @@ impl Default for AwsSettings {
             profile: None,
             endpoint_url: None,
             addressing_style: AddressingStyle::default(),
+            multipart_check: MultipartCheckName::default(),
             raw_bucket: "pod-insights-raw".to_owned(),
             stage_bucket: "pod-insights-stage".to_owned(),
             manifests_bucket: "pod-insights-manifests".to_owned(),

@@ -22,10 +22,6 @@ use crate::settings::{AwsSettings, FleetSettings, Settings};
 /// How long a worker's question to an empty queue stays open: as long as SQS lets it.
 const LONG_POLL: Duration = Duration::from_secs(20);
 
-/// Variables that a worker needs as the submitting process has them: those by which a stand-in is
-/// reached. An account's own workers have theirs from their job.
-const HANDED_ON: [&str; 2] = ["AWS_REGION", "PODRUN_LOG"];
-
 /// Starts workers elsewhere.
 #[derive(Debug)]
 pub(crate) struct Fleet {
@@ -123,13 +119,13 @@ async fn queue(
     name: &str,
 ) -> Result<Arc<dyn Queue>, Problem> {
     let set_aside = format!("{name}{}", settings.dead_letter_suffix);
-    let queue = SqsQueue::open(clients.sqs.clone(), name, &set_aside, LONG_POLL).await;
-    let queue = queue.map_err(|error| {
-        Problem::preflight(error).hint(
-            "`terraform apply` in iac/ makes the queues; --region and --profile choose the account",
-        )
+    let urls = tokio::try_join!(clients.queue_url(name), clients.queue_url(&set_aside));
+    let (url, set_aside_url) = urls.map_err(|error| {
+        Problem::preflight(format!("the queues {name} and {set_aside}: {error}"))
+            .hint("they have to be there; --region and --profile choose the account")
     })?;
-    Ok(Arc::new(queue))
+    let sqs = clients.sqs.clone();
+    Ok(Arc::new(SqsQueue::new(sqs, url, set_aside_url, LONG_POLL)))
 }
 
 fn batch_stage(fleet: &FleetSettings) -> BatchStage {

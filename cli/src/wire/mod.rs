@@ -34,6 +34,8 @@ use crate::exit::Problem;
 use crate::settings::{Settings, Target};
 use crate::signals::Shutdown;
 
+pub(crate) use aws::Fleet;
+
 /// Everything a command works on, whichever the target.
 #[derive(Debug)]
 pub(crate) struct Stores {
@@ -51,12 +53,6 @@ pub(crate) struct Stores {
     windows: Arc<dyn HostWindows>,
     /// Says to other processes that this one lives; none where nothing is leased.
     _alive: Option<OwnerGuard>,
-}
-
-/// Starts workers elsewhere.
-#[derive(Debug)]
-pub(crate) struct Fleet {
-    pub(crate) jobs: Arc<dyn JobRunner>,
 }
 
 impl Stores {

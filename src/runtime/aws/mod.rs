@@ -56,6 +56,8 @@ pub struct AwsClients {
     pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// Jobs.
     pub batch: aws_sdk_batch::Client,
+    /// Where all that is.
+    pub region: String,
 }
 
 impl AwsClients {
@@ -107,7 +109,22 @@ impl AwsClients {
             dynamodb: aws_sdk_dynamodb::Client::new(config),
             cloudwatch: aws_sdk_cloudwatch::Client::new(config),
             batch: aws_sdk_batch::Client::new(config),
+            region: config.region().map(Region::to_string).unwrap_or_default(),
         }
+    }
+
+    /// The address of a queue by its name.
+    ///
+    /// # Errors
+    /// What SQS says, `QueueDoesNotExist` where there is none in this account and region.
+    pub async fn queue_url(&self, name: &str) -> Result<String, AwsError> {
+        let found = self.sqs.get_queue_url().queue_name(name).send().await;
+        let found = found.map_err(|error| AwsError::new("GetQueueUrl", &error))?;
+        found.queue_url.ok_or_else(|| AwsError {
+            operation: "GetQueueUrl",
+            code: None,
+            message: format!("the answer has no address of the queue {name}"),
+        })
     }
 }
 
