@@ -12,10 +12,12 @@ const ADAPTERS: &[(&str, &str)] = &[
     ("SqliteCheckpoints", "src/checkpoint/sqlite.rs"),
     ("MemoryCheckpoints", "src/checkpoint/memory.rs"),
     ("SqliteHostWindows", "src/politeness/sqlite.rs"),
+    ("DynamoHostWindows", "src/politeness/dynamodb.rs"),
     ("MemoryHostWindows", "src/politeness/memory.rs"),
     ("SqliteMetrics", "src/runtime/telemetry/sqlite.rs"),
     ("MemoryMetrics", "src/runtime/telemetry/metric.rs"),
     ("DirectoryBlobStore", "src/runtime/blob/directory/mod.rs"),
+    ("S3BlobStore", "src/runtime/blob/s3/mod.rs"),
     ("MemoryBlobStore", "src/runtime/blob/memory.rs"),
     ("LocalJobRunner", "src/runtime/batch/local.rs"),
     ("AwsBatchRunner", "src/runtime/batch/aws/mod.rs"),
@@ -139,6 +141,7 @@ fn drivers_stay_in_their_adapters() {
         ("hf_hub", &["src/transcribe/hub"]),
         ("feed_rs", &["src/feeds/json.rs"]),
         ("reqwest", &["src/runtime/http/"]),
+        ("aws_sdk_s3", &["/s3/", "src/runtime/aws/"]),
     ];
     let mut offences = Vec::new();
     for source in sources("src").iter().chain(&sources("cli/src")) {

@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::window::{CLOCK_SKEW, Ended, HostState, Leases, Verdict};
+use super::window::{LeasedHost, Verdict};
 use super::{HostKey, HostLimits, HostWindows, Signal, Slot, SlotDecision, WindowError};
 use crate::domain::OwnerId;
-use crate::runtime::clock::{Clock, later};
+use crate::runtime::clock::Clock;
 
 /// Windows that end with the process.
 #[derive(Debug)]
@@ -24,37 +23,8 @@ pub struct MemoryHostWindows {
 
 #[derive(Debug)]
 struct Inner {
-    hosts: HashMap<HostKey, Host>,
+    hosts: HashMap<HostKey, LeasedHost>,
     random: StdRng,
-}
-
-#[derive(Debug, Default)]
-struct Host {
-    state: HostState,
-    leases: HashMap<String, Lease>,
-}
-
-#[derive(Debug)]
-struct Lease {
-    until: DateTime<Utc>,
-    is_hop: bool,
-}
-
-impl Host {
-    /// What is out at `now`; what expired is gone.
-    fn out(&mut self, now: DateTime<Utc>) -> Leases {
-        self.leases.retain(|_, lease| now < lease.until);
-        let mut out = Leases::default();
-        for lease in self.leases.values() {
-            match lease.is_hop {
-                true => out.hops += 1,
-                false => out.slots += 1,
-            }
-            let first = out.first_expiry.unwrap_or(lease.until);
-            out.first_expiry = Some(first.min(lease.until));
-        }
-        out
-    }
 }
 
 impl MemoryHostWindows {
@@ -88,28 +58,17 @@ impl HostWindows for MemoryHostWindows {
     async fn acquire(
         &self,
         host: &HostKey,
-        _owner: &OwnerId,
+        owner: &OwnerId,
         ttl: Duration,
     ) -> Result<SlotDecision, WindowError> {
         let mut inner = self.inner();
         let now = self.clock.now();
-        let entry = inner.hosts.entry(host.clone()).or_default();
-        for lease in entry.leases.values_mut() {
-            let longest = later(now, ttl);
-            if lease.until > later(longest, CLOCK_SKEW) {
-                // From before the clock was set back.
-                lease.until = longest;
-            }
-        }
-        let out = entry.out(now);
-        match entry.state.acquire(now, self.limits.rules(host), out) {
+        let mut slot = Slot::new(host.clone(), now, false);
+        let window = inner.hosts.entry(host.clone()).or_default();
+        match window.acquire(now, self.limits.rules(host), &slot.id, owner, ttl) {
             Verdict::Refuse(decision) => Ok(decision),
             Verdict::Grant { is_hop } => {
-                let slot = Slot::new(host.clone(), now, is_hop);
-                let until = later(now, ttl);
-                entry
-                    .leases
-                    .insert(slot.id.clone(), Lease { until, is_hop });
+                slot.is_hop = is_hop;
                 Ok(SlotDecision::Granted(slot))
             }
         }
@@ -118,34 +77,23 @@ impl HostWindows for MemoryHostWindows {
     async fn renew(&self, slot: &Slot, ttl: Duration) -> Result<(), WindowError> {
         let mut inner = self.inner();
         let now = self.clock.now();
-        let lost = || WindowError::SlotLost {
-            host: slot.host.clone(),
-        };
-        let host = inner.hosts.get_mut(&slot.host).ok_or_else(lost)?;
-        let out = host.out(now);
-        let lease = host.leases.get_mut(&slot.id).ok_or_else(lost)?;
-        if lease.is_hop && !host.state.saw_body(self.limits.rules(&slot.host), out) {
-            return Err(lost());
+        let rules = self.limits.rules(&slot.host);
+        let window = inner.hosts.get_mut(&slot.host);
+        match window.is_some_and(|window| window.renew(now, rules, &slot.id, ttl)) {
+            true => Ok(()),
+            false => Err(WindowError::SlotLost {
+                host: slot.host.clone(),
+            }),
         }
-        lease.until = later(now, ttl);
-        lease.is_hop = false;
-        Ok(())
     }
 
     async fn release(&self, slot: Slot, signal: Signal) -> Result<(), WindowError> {
         let mut inner = self.inner();
         let now = self.clock.now();
         let Inner { hosts, random } = &mut *inner;
-        let host = hosts.entry(slot.host.clone()).or_default();
-        let in_flight = host.out(now).slots;
-        let ended = Ended {
-            signal,
-            granted_at: slot.granted_at,
-            was_live: host.leases.remove(&slot.id).is_some(),
-            in_flight,
-        };
+        let window = hosts.entry(slot.host.clone()).or_default();
         let rules = self.limits.rules(&slot.host);
-        host.state.learn(now, rules, ended, random.random());
+        window.release(now, rules, &slot, signal, random.random());
         Ok(())
     }
 }

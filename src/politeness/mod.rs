@@ -10,6 +10,7 @@ use crate::domain::OwnerId;
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod conformance;
+pub mod dynamodb;
 pub mod hop;
 pub mod key;
 pub mod limits;
@@ -19,6 +20,7 @@ pub mod sqlite;
 pub mod throttle;
 mod window;
 
+pub use dynamodb::DynamoHostWindows;
 pub use key::HostKey;
 pub use limits::HostLimits;
 pub use memory::MemoryHostWindows;

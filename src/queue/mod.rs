@@ -32,7 +32,8 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// already may be dropped, which an adapter that can does. Returns how many were added.
     async fn send(&self, messages: &[NewMessage]) -> Result<u64, QueueError>;
 
-    /// Takes up to `max` messages for `lease`. Returns at once, with fewer or none where fewer wait.
+    /// Takes up to `max` messages for `lease`, fewer or none where fewer wait. An adapter that is asked
+    /// over a network may wait up to 20 s for the first one; others return at once.
     async fn receive(
         &self,
         owner: &OwnerId,

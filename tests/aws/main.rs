@@ -2,5 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod batch;
+mod blob;
+mod blob_faults;
+mod localstack;
+mod proxy;
 mod smoke;
 mod stand_in;
+mod windows;

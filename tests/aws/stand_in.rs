@@ -58,9 +58,13 @@ impl StandIn {
 
     /// Clients of it, with credentials that mean nothing.
     pub(crate) async fn clients(&self) -> AwsClients {
-        let config = configuration(&self.endpoint).await;
-        AwsClients::over(&config, true)
+        clients_of(&self.endpoint).await
     }
+}
+
+/// Clients of a server for any service, with credentials that mean nothing.
+pub(crate) async fn clients_of(endpoint: &str) -> AwsClients {
+    AwsClients::over(&configuration(endpoint).await, true)
 }
 
 async fn configuration(endpoint: &str) -> aws_config::SdkConfig {
@@ -174,11 +178,6 @@ impl Drop for FullStandIn {
     }
 }
 
-/// The folder of the builds.
-fn builds() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
-}
-
 /// A program that `tools/aws-local install` has put beside the builds.
 pub(crate) fn installed(program: &str) -> PathBuf {
     let path = builds().join("aws-local").join(program);
@@ -188,6 +187,11 @@ pub(crate) fn installed(program: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Where builds go.
+pub(crate) fn builds() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap()
 }
 
 /// A port that was free a moment ago.

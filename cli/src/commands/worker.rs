@@ -7,9 +7,9 @@ use super::{fetch, transcribe};
 use crate::args::{GlobalArguments, WorkerArguments, WorkerStage};
 use crate::exit::Code;
 use crate::output;
-use crate::settings::Settings;
+use crate::settings::{Settings, Target};
 use crate::signals::Shutdown;
-use crate::wire::{Stores, speech};
+use crate::wire::{self, Stores, speech};
 
 pub(crate) async fn run(
     global: &GlobalArguments,
@@ -18,6 +18,10 @@ pub(crate) async fn run(
     shutdown: &Shutdown,
 ) -> anyhow::Result<Code> {
     let started = Instant::now();
+    if let Some(run) = &options.run {
+        settings = wire::settings_of_run(&settings, run).await?;
+    }
+    wire::watch_interruption(&settings, shutdown);
     let observer = Counting::new(output::observer(global));
     let summary = match &options.stage {
         WorkerStage::Fetch { concurrency } => {
@@ -47,5 +51,9 @@ pub(crate) async fn run(
     };
     let command = format!("podrun worker {}", summary.stage);
     output::print_result(global, &summary, || summary.text(&command))?;
-    Ok(summary.code(shutdown))
+    // A job that is told to end handed everything back: its next attempt, or the next run, goes on.
+    match (settings.target, summary.interrupted) {
+        (Target::Aws, true) => Ok(Code::Waiting),
+        _ => Ok(summary.code(shutdown)),
+    }
 }

@@ -37,6 +37,7 @@
 //! The configured limit of a host is a promise: no state makes the window wider.
 
 mod breaker;
+mod host;
 mod rest;
 mod role;
 mod spacing;
@@ -51,6 +52,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use self::breaker::Breaker;
+pub(super) use self::host::LeasedHost;
 use self::rest::{Rest, jittered};
 use self::role::Role;
 use self::spacing::Spacing;

@@ -12,11 +12,13 @@ pub mod directory;
 pub mod flaky;
 pub mod key;
 pub mod memory;
+pub mod s3;
 
 pub use directory::DirectoryBlobStore;
 #[cfg(any(test, feature = "testkit"))]
 pub use flaky::FlakyBlobStore;
 pub use memory::MemoryBlobStore;
+pub use s3::S3BlobStore;
 
 /// What a store guarantees:
 ///
@@ -145,6 +147,9 @@ pub enum BlobErrorKind {
     /// Reading or writing is not allowed here.
     #[error("permission denied")]
     PermissionDenied,
+    /// There is no such bucket, or not where it was looked for.
+    #[error("no such store")]
+    NoStore,
     /// No space, or the quota is used up.
     #[error("no space left")]
     Full,
@@ -156,7 +161,7 @@ pub enum BlobErrorKind {
 impl BlobErrorKind {
     /// Whether the store itself is unusable, so that going on with other objects is pointless.
     pub fn is_fatal(self) -> bool {
-        matches!(self, Self::PermissionDenied | Self::Full)
+        matches!(self, Self::NoStore | Self::PermissionDenied | Self::Full)
     }
 
     /// Whether a conditional write lost to somebody else's.
