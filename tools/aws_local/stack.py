@@ -157,6 +157,7 @@ class Stack:
         """Everything that a client or a test may want to know, as one object."""
         return {
             "pid": os.getpid(),
+            "pids": {name: server.process.pid for name, server in self.running.items()},
             "state": str(self.options.state),
             "env": self.environment(),
             "servers": {name: server.url for name, server in self.running.items()},

@@ -189,11 +189,12 @@ class Scheduler:
         }
         if job.index is not None:
             batch["AWS_BATCH_JOB_ARRAY_INDEX"] = str(job.index)
-        # Fargate has no instance metadata.
-        metadata = {"AWS_EC2_METADATA_DISABLED": "true"}
+        # Fargate has no instance metadata; the platform's name is set by ECS.
+        platform = {"AWS_EXECUTION_ENV": "AWS_ECS_FARGATE", "AWS_EC2_METADATA_DISABLED": "true"}
         if run.instance:
-            metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": run.instance.metadata.url}
-        return {**metadata, **self.settings.environment, **job.spec.environment, **batch}
+            url = run.instance.metadata.url
+            platform = {"AWS_EXECUTION_ENV": "AWS_ECS_EC2", "AWS_EC2_METADATA_SERVICE_ENDPOINT": url}
+        return {**platform, **self.settings.environment, **job.spec.environment, **batch}
 
     def stop(self, run, reason, final):
         """Tells an attempt to stop; the first reason stands, but a final one wins."""
