@@ -91,7 +91,8 @@ def start_ministack(state, port, persist):
         "LOG_LEVEL": "WARNING",
         **(stored if persist else {}),
     }
-    return tethered("ministack", "ministack.app:main", [], state, settings, port)
+    settings["PYTHONPATH"] = str(HERE.parent)
+    return tethered("ministack", "aws_local.mend_ministack:main", [], state, settings, port)
 
 
 def start_moto(state, port):

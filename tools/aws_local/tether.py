@@ -1,6 +1,7 @@
 """Runs somebody else's server so that it cannot outlive whoever started it.
 
-usage: PYTHON tether.py MODULE:FUNCTION [ARGUMENT...]   with a pipe as standard input
+usage: PYTHON tether.py MODULE:FUNCTION [ARGUMENT...]   with a pipe as standard input, as the leader of
+a process group
 
 The pipe closes when the starter ends, however it ends. A thread sees that and ends the whole process
 group: the server and what it started. It works where no signal of a dying parent exists.
