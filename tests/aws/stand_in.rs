@@ -48,10 +48,15 @@ impl StandIn {
 
     /// Clients of it, with credentials that mean nothing.
     pub(crate) async fn clients(&self) -> AwsClients {
+        Self::clients_at(&self.endpoint).await
+    }
+
+    /// The same through something that stands in front of it.
+    pub(crate) async fn clients_at(endpoint: &str) -> AwsClients {
         let credentials = Credentials::new("test", "test", None, None, "stand-in");
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
-            .endpoint_url(&self.endpoint)
+            .endpoint_url(endpoint)
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .load()
             .await;
