@@ -4,8 +4,11 @@
 mod batch;
 mod blob;
 mod blob_faults;
+mod checkpoint;
+mod faults;
 mod localstack;
 mod proxy;
+mod queue;
 mod smoke;
 mod stand_in;
 mod windows;

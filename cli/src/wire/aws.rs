@@ -70,7 +70,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, Problem> {
             &aws.status_table,
             Arc::clone(&clock),
         )),
-        metrics: todo_metrics(),
+        metrics: Arc::new(podrun::runtime::telemetry::MemoryMetrics::default()),
         windows: Arc::new(DynamoHostWindows::new(
             clients.dynamodb.clone(),
             &aws.hosts_table,
@@ -138,7 +138,10 @@ fn batch_stage(fleet: &FleetSettings) -> BatchStage {
 /// What this process is called where it leases something: its job, array index and attempt.
 fn worker_name() -> String {
     let parts = ["AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ATTEMPT"];
-    let parts: Vec<_> = parts.iter().filter_map(|name| std::env::var(name).ok()).collect();
+    let parts: Vec<_> = parts
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .collect();
     match parts.is_empty() {
         true => "cli".to_owned(),
         false => parts.join("-"),
