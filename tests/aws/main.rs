@@ -4,6 +4,7 @@
 mod blob;
 mod blob_faults;
 mod localstack;
+mod metrics;
 mod proxy;
 mod smoke;
 mod stand_in;
