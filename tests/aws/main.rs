@@ -3,6 +3,7 @@
 
 mod blob;
 mod blob_faults;
+mod fleet;
 mod localstack;
 mod metrics;
 mod proxy;
