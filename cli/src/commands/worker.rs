@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::run::Counting;
 use super::{fetch, transcribe};
 use crate::args::{GlobalArguments, WorkerArguments, WorkerStage};
-use crate::exit::Code;
+use crate::exit::{self, Code};
 use crate::output;
 use crate::settings::{Settings, Target};
 use crate::signals::Shutdown;
@@ -55,12 +55,22 @@ pub(crate) async fn run(
     if let Err(error) = stores.metrics.flush().await {
         tracing::warn!(%error, "the last measurements were not sent");
     }
-    let summary = summary?;
+    let summary = match summary {
+        // A service that is out for minutes ends a fleet; its job starts the workers anew, a few times.
+        Err(error) if settings.target == Target::Aws => {
+            exit::report(&error, global.json);
+            return Ok(Code::Waiting);
+        }
+        summary => summary?,
+    };
     let command = format!("podrun worker {}", summary.stage);
     output::print_result(global, &summary, || summary.text(&command))?;
-    // A job that is told to end handed everything back: its next attempt, or the next run, goes on.
-    match (settings.target, summary.interrupted) {
-        (Target::Aws, true) => Ok(Code::Waiting),
-        _ => Ok(summary.code(shutdown)),
-    }
+    Ok(match (settings.target, summary.interrupted) {
+        (Target::Local, _) => summary.code(shutdown),
+        // It was told to end and handed everything back: its next attempt goes on.
+        (Target::Aws, true) => Code::Waiting,
+        // It did what there was to do. What failed or rests stands in the checkpoints, and starting the
+        // worker anew would not mend it.
+        (Target::Aws, false) => Code::Done,
+    })
 }
