@@ -5,6 +5,7 @@
 //! | attribute | queue | dead-letter queue |
 //! |---|---|---|
 //! | `MessageRetentionPeriod` | 14 days: the longest there is | 14 days |
+//! | `MaximumMessageSize` | as it is made: 1 MiB | as it is made |
 //! | `VisibilityTimeout` | any: each receive names its own | any |
 //! | `RedrivePolicy` | none, or `maxReceiveCount` 1000 | none |
 //! | permissions | send, receive, delete, change visibility, get attributes | send, get attributes |
@@ -30,7 +31,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use serde::{Deserialize, Serialize};
 
@@ -126,12 +126,7 @@ impl SqsQueue {
     }
 
     /// What a refused change of a delivery means.
-    fn refused<E, R>(&self, operation: &'static str, error: &SdkError<E, R>) -> QueueError
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug,
-    {
-        let error = AwsError::new(operation, error);
+    fn refused(&self, error: AwsError) -> QueueError {
         match is_lost(&error) {
             true => QueueError::LeaseLost,
             false => self.failed(error),
@@ -141,24 +136,17 @@ impl SqsQueue {
     /// Hides the message from now on, as far as its 12 hours go.
     async fn hide(&self, handle: &str, seconds: i32) -> Result<(), QueueError> {
         let change = self.client.change_message_visibility();
-        let changed = change
-            .queue_url(&self.queue_url)
-            .receipt_handle(handle)
-            .visibility_timeout(seconds)
-            .send()
-            .await;
-        match changed {
-            Err(error) if is_over_limit(&AwsError::new("", &error)) => {
-                tracing::warn!(
-                    queue = self.name(),
-                    "a message cannot be hidden for over 12 hours"
-                );
-                Ok(())
-            }
-            changed => changed
-                .map(drop)
-                .map_err(|error| self.refused("ChangeMessageVisibility", &error)),
+        let change = change.queue_url(&self.queue_url).receipt_handle(handle);
+        let Err(error) = change.visibility_timeout(seconds).send().await else {
+            return Ok(());
+        };
+        let error = AwsError::new("ChangeMessageVisibility", &error);
+        if is_over_limit(&error) {
+            let queue = self.name();
+            tracing::warn!(queue, "a message cannot be hidden for more than 12 hours");
+            return Ok(());
         }
+        Err(self.refused(error))
     }
 
     async fn delete(&self, handle: &str) -> Result<(), QueueError> {
@@ -166,7 +154,7 @@ impl SqsQueue {
         let deleted = delete.receipt_handle(handle).send().await;
         deleted
             .map(drop)
-            .map_err(|error| self.refused("DeleteMessage", &error))
+            .map_err(|error| self.refused(AwsError::new("DeleteMessage", &error)))
     }
 
     /// The copy first: a crash in between leaves the message twice, never not at all.

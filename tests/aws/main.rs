@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod faults;
+mod model;
 mod queue;
 mod smoke;
 mod stand_in;
