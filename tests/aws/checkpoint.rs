@@ -349,3 +349,29 @@ async fn a_record_that_is_seen_twice_is_listed_once_and_as_it_is_now() {
     let rest = table.other.list(&Filter::default(), Some(&moving), 9).await;
     assert_eq!(rest.unwrap(), []);
 }
+
+/// A worker whose clock is ahead takes over too early; the first one is stopped by its token.
+#[tokio::test]
+async fn clocks_apart_cost_a_lease_and_nothing_else() {
+    let table = Faulty::start().await;
+    let behind = &table.other;
+    let ahead = ManualClock::new(table.clock.now() + Duration::from_secs(5));
+    let ahead = DynamoCheckpoints::new(table.client.clone(), &table.name, Arc::new(ahead));
+    let (slow, quick) = (OwnerId::generate("slow"), OwnerId::generate("quick"));
+    let subject = subject("feed", "guid");
+    let short = Duration::from_secs(5);
+    let early = granted(behind.acquire(&subject, &slow, short).await);
+    let late = granted(ahead.acquire(&subject, &quick, TTL).await);
+    assert_eq!(late.token, early.token + 1);
+    let renewed = behind.renew(&early, TTL).await;
+    let advanced = behind.advance(&early, Transition::Done).await;
+    for refused in [renewed, advanced] {
+        let is_lost = matches!(refused, Err(CheckpointError::LeaseLost { .. }));
+        assert!(is_lost, "{refused:?}");
+    }
+    // The other way round it waits longer than it would have to.
+    let answer = behind.acquire(&subject, &slow, TTL).await.unwrap();
+    let until = table.clock.now() + Duration::from_secs(5) + TTL;
+    assert_eq!(answer, Acquired::Busy(until));
+    ahead.advance(&late, Transition::Done).await.unwrap();
+}
