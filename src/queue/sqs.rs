@@ -5,6 +5,7 @@
 //! | attribute | queue | dead-letter queue |
 //! |---|---|---|
 //! | `MessageRetentionPeriod` | 14 days: the longest there is | 14 days |
+//! | `MaximumMessageSize` | as it is made: 1 MiB | as it is made |
 //! | `VisibilityTimeout` | any: each receive names its own | any |
 //! | `RedrivePolicy` | none, or `maxReceiveCount` 1000 | none |
 //! | permissions | send, receive, delete, change visibility, get attributes | send, get attributes |
@@ -24,26 +25,24 @@
 //! * Counts are approximate, and a message that rests counts as leased.
 
 mod body;
+mod receipt;
 mod send;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
-use serde::{Deserialize, Serialize};
 
 use super::{Delivery, Depth, NewMessage, Queue, QueueError, Receipt, Settlement};
 use crate::domain::OwnerId;
 use crate::runtime::aws::AwsError;
+use receipt::{Held, is_lost, is_over_limit, seconds};
 
 /// The longest that the service lets a receive wait.
 const MAX_WAIT: Duration = Duration::from_secs(20);
 /// Messages that one receive may return.
 const MAX_RECEIVED: usize = 10;
-/// The longest that a message can be hidden, from its receipt on.
-const MAX_HIDDEN: Duration = Duration::from_secs(12 * 60 * 60);
 /// For how long a message is hidden while it is copied to the dead-letter queue: the SDK's retries
 /// included.
 const COPYING: Duration = Duration::from_secs(120);
@@ -88,14 +87,6 @@ pub enum SqsError {
     },
 }
 
-/// What a receipt stands for. The body is in it because setting a message aside is a copy.
-#[derive(Serialize, Deserialize)]
-struct Held {
-    handle: String,
-    id: String,
-    body: String,
-}
-
 impl SqsQueue {
     /// The queue at `queue_url`, whose dead messages go to `dead_letter_url`. An empty queue is
     /// waited for during `wait`, at most 20 s. Calls nobody.
@@ -126,12 +117,7 @@ impl SqsQueue {
     }
 
     /// What a refused change of a delivery means.
-    fn refused<E, R>(&self, operation: &'static str, error: &SdkError<E, R>) -> QueueError
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug,
-    {
-        let error = AwsError::new(operation, error);
+    fn refused(&self, error: AwsError) -> QueueError {
         match is_lost(&error) {
             true => QueueError::LeaseLost,
             false => self.failed(error),
@@ -141,24 +127,17 @@ impl SqsQueue {
     /// Hides the message from now on, as far as its 12 hours go.
     async fn hide(&self, handle: &str, seconds: i32) -> Result<(), QueueError> {
         let change = self.client.change_message_visibility();
-        let changed = change
-            .queue_url(&self.queue_url)
-            .receipt_handle(handle)
-            .visibility_timeout(seconds)
-            .send()
-            .await;
-        match changed {
-            Err(error) if is_over_limit(&AwsError::new("", &error)) => {
-                tracing::warn!(
-                    queue = self.name(),
-                    "a message cannot be hidden for over 12 hours"
-                );
-                Ok(())
-            }
-            changed => changed
-                .map(drop)
-                .map_err(|error| self.refused("ChangeMessageVisibility", &error)),
+        let change = change.queue_url(&self.queue_url).receipt_handle(handle);
+        let Err(error) = change.visibility_timeout(seconds).send().await else {
+            return Ok(());
+        };
+        let error = AwsError::new("ChangeMessageVisibility", &error);
+        if is_over_limit(&error) {
+            let queue = self.name();
+            tracing::warn!(queue, "a message cannot be hidden for more than 12 hours");
+            return Ok(());
         }
+        Err(self.refused(error))
     }
 
     async fn delete(&self, handle: &str) -> Result<(), QueueError> {
@@ -166,7 +145,7 @@ impl SqsQueue {
         let deleted = delete.receipt_handle(handle).send().await;
         deleted
             .map(drop)
-            .map_err(|error| self.refused("DeleteMessage", &error))
+            .map_err(|error| self.refused(AwsError::new("DeleteMessage", &error)))
     }
 
     /// The copy first: a crash in between leaves the message twice, never not at all.
@@ -235,18 +214,6 @@ impl SqsQueue {
     }
 }
 
-impl Held {
-    fn receipt(&self) -> Receipt {
-        // Three texts: JSON can express them.
-        Receipt(serde_json::to_string(self).unwrap_or_default())
-    }
-
-    /// A receipt that no queue of ours gave is as good as lost.
-    fn of(receipt: &Receipt) -> Result<Self, QueueError> {
-        serde_json::from_str(&receipt.0).map_err(|_| QueueError::LeaseLost)
-    }
-}
-
 #[async_trait]
 impl Queue for SqsQueue {
     async fn send(&self, messages: &[NewMessage]) -> Result<u64, QueueError> {
@@ -308,90 +275,5 @@ impl Queue for SqsQueue {
             leased,
             dead: dead.into_iter().sum(),
         })
-    }
-}
-
-/// Whole seconds as the service counts them, rounded up: what rests never comes early.
-fn seconds(duration: Duration) -> i32 {
-    let duration = duration.min(MAX_HIDDEN);
-    let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
-    i32::try_from(whole).unwrap_or(i32::MAX)
-}
-
-/// Whether the receipt is over. One that is malformed has a code of its own; one whose message is
-/// gone, or came back, has a code or only a sentence, depending on the call.
-fn is_lost(error: &AwsError) -> bool {
-    match error.code.as_deref() {
-        Some("ReceiptHandleIsInvalid" | "MessageNotInflight" | "InvalidIdFormat") => true,
-        Some(code) if code.ends_with("InvalidParameterValue") => {
-            error.message.contains("ReceiptHandle is invalid")
-                || error.message.contains("receipt handle has expired")
-        }
-        Some(code) => code.ends_with(".MessageNotInflight"),
-        None => false,
-    }
-}
-
-/// Whether the change was refused because of the 12 hours that a message can be hidden in all.
-fn is_over_limit(error: &AwsError) -> bool {
-    let code = error.code.as_deref().unwrap_or_default();
-    code.ends_with("InvalidParameterValue") && error.message.contains("Total VisibilityTimeout")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(code: &str, message: &str) -> AwsError {
-        AwsError {
-            operation: "DeleteMessage",
-            code: Some(code.to_owned()),
-            message: format!("{code}: {message}"),
-        }
-    }
-
-    #[test]
-    fn seconds_are_rounded_up_and_bounded() {
-        assert_eq!(seconds(Duration::ZERO), 0);
-        assert_eq!(seconds(Duration::from_millis(1)), 1);
-        assert_eq!(seconds(Duration::from_millis(2_500)), 3);
-        assert_eq!(seconds(Duration::MAX), 43_200);
-    }
-
-    #[test]
-    fn refusals_are_told_apart() {
-        let expired = "Value AQEB for parameter ReceiptHandle is invalid. \
-            Reason: The receipt handle has expired.";
-        let lost = [
-            error(
-                "ReceiptHandleIsInvalid",
-                "The input receipt handle is invalid.",
-            ),
-            error("MessageNotInflight", "not in flight"),
-            error("AWS.SimpleQueueService.MessageNotInflight", "not in flight"),
-            error("InvalidParameterValue", expired),
-        ];
-        for error in &lost {
-            assert!(is_lost(error) && !is_over_limit(error), "{error}");
-        }
-        let total = "Value 600 for parameter VisibilityTimeout is invalid. Reason: \
-            Total VisibilityTimeout for the message is beyond the limit [43200 seconds]";
-        let over = error("InvalidParameterValue", total);
-        assert!(is_over_limit(&over) && !is_lost(&over));
-        let other = error("QueueDoesNotExist", "no such queue");
-        assert!(!is_over_limit(&other) && !is_lost(&other));
-    }
-
-    #[test]
-    fn a_receipt_survives_and_a_strange_one_is_lost() {
-        let held = Held {
-            handle: "AQ==".to_owned(),
-            id: "1".to_owned(),
-            body: "{\"a\":\"\u{1f399}\"}".to_owned(),
-        };
-        let again = Held::of(&held.receipt()).unwrap();
-        assert_eq!((again.handle, again.body), (held.handle, held.body));
-        let strange = Held::of(&Receipt("nonsense".to_owned()));
-        assert!(matches!(strange, Err(QueueError::LeaseLost)));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use podrun::checkpoint::conformance::{self, Fixture, subject};
 use podrun::checkpoint::{
@@ -11,6 +12,7 @@ use podrun::checkpoint::{
 };
 use podrun::domain::{FailureClass, OwnerId};
 use podrun::runtime::aws::AwsClients;
+use podrun::runtime::aws::dynamodb::Item;
 use podrun::runtime::clock::{Clock, ManualClock};
 use tokio::sync::oneshot;
 
@@ -53,6 +55,8 @@ async fn conforms() {
 /// Checkpoints through a proxy, others on the same table past it, and the clock of both.
 struct Faulty {
     _stand_in: StandIn,
+    client: Client,
+    name: String,
     proxy: FaultProxy,
     faulty: DynamoCheckpoints,
     other: DynamoCheckpoints,
@@ -68,8 +72,10 @@ impl Faulty {
         let through = clients_of(&proxy.endpoint).await;
         let clock = Arc::new(ManualClock::default());
         Self {
+            client: clients.dynamodb.clone(),
             faulty: DynamoCheckpoints::new(through.dynamodb, &name, clock.clone()),
             other: DynamoCheckpoints::new(clients.dynamodb, &name, clock.clone()),
+            name,
             _stand_in: stand_in,
             proxy,
             clock,
@@ -264,36 +270,108 @@ async fn planning_reads_what_a_batch_left_unread() {
     assert_eq!(table.proxy.left(), 0);
 }
 
-/// What somebody wrote into the table by hand is named and nothing is overwritten.
+/// The only item of the table, and the means to write it by hand.
+async fn only_item(table: &Faulty) -> Item {
+    let scan = table.client.scan().table_name(&table.name);
+    scan.send().await.unwrap().items.unwrap().remove(0)
+}
+
+async fn write(table: &Faulty, item: Item) {
+    let put = table.client.put_item().table_name(&table.name);
+    put.set_item(Some(item)).send().await.unwrap();
+}
+
+fn with(mut item: Item, name: &str, value: AttributeValue) -> Item {
+    item.insert(name.to_owned(), value);
+    item
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+/// What somebody wrote into the table by hand is named and not overwritten.
 #[tokio::test]
 async fn an_unreadable_item_is_named() {
     let table = Faulty::start().await;
-    let clients = table._stand_in.clients().await;
     let lost = subject("feed", "guid");
-    table
-        .other
-        .plan(std::slice::from_ref(&lost), Reopen::Exhausted)
-        .await
-        .unwrap();
-    let names = clients.dynamodb.list_tables().send().await.unwrap();
-    let scan = clients.dynamodb.scan().table_name(&names.table_names()[0]);
-    let mut item = scan.send().await.unwrap().items.unwrap().remove(0);
-    item.insert("state".to_owned(), AttributeValue::S("lost".to_owned()));
-    let put = clients
-        .dynamodb
-        .put_item()
-        .table_name(&names.table_names()[0]);
-    put.set_item(Some(item)).send().await.unwrap();
-    let acquired = table
-        .other
-        .acquire(&lost, &OwnerId::generate("o"), TTL)
-        .await;
-    let listed = table.other.list(&Filter::default(), None, 9).await;
-    for text in [
-        acquired.unwrap_err().to_string(),
-        listed.unwrap_err().to_string(),
+    let planned = std::slice::from_ref(&lost);
+    table.other.plan(planned, Reopen::Exhausted).await.unwrap();
+    let good = only_item(&table).await;
+    let owner = OwnerId::generate("o");
+    let largest = AttributeValue::N(u64::MAX.to_string());
+    for (name, value, problem) in [
+        ("state", text("lost"), "\"lost\" is no state"),
+        ("guid", text("another"), "it is of fetch feed/another"),
+        ("token", largest, "its token cannot grow any further"),
     ] {
-        assert!(text.contains("the item \"ep#feed#"), "{text}");
-        assert!(text.contains("\"lost\" is no state"), "{text}");
+        let spoilt = with(good.clone(), name, value);
+        write(&table, spoilt.clone()).await;
+        let acquired = table.other.acquire(&lost, &owner, TTL).await;
+        let words = acquired.unwrap_err().to_string();
+        assert!(words.contains("the item \"ep#feed#"), "{words}");
+        assert!(words.contains(problem), "{words}");
+        assert_eq!(only_item(&table).await, spoilt);
     }
+    write(&table, with(good, "state", text("lost"))).await;
+    let listed = table.other.list(&Filter::default(), None, 9).await;
+    let words = listed.unwrap_err().to_string();
+    assert!(words.contains("\"lost\" is no state"), "{words}");
+}
+
+/// An index that shows a record in its old and in its new state, as it may for a moment.
+#[tokio::test]
+async fn a_record_that_is_seen_twice_is_listed_once_and_as_it_is_now() {
+    let table = Faulty::start().await;
+    let moving = subject("feed", "guid");
+    let planned = std::slice::from_ref(&moving);
+    table.other.plan(planned, Reopen::Exhausted).await.unwrap();
+    let ghost = with(only_item(&table).await, "pk", text("ghost"));
+    let lease = granted(
+        table
+            .other
+            .acquire(&moving, &OwnerId::generate("o"), TTL)
+            .await,
+    );
+    write(&table, ghost).await;
+    for limit in [1, 2] {
+        let listed = table
+            .other
+            .list(&Filter::default(), None, limit)
+            .await
+            .unwrap();
+        let listed: Vec<_> = listed
+            .iter()
+            .map(|record| (record.state, record.token))
+            .collect();
+        assert_eq!(listed, [(State::Leased, lease.token)]);
+    }
+    let rest = table.other.list(&Filter::default(), Some(&moving), 9).await;
+    assert_eq!(rest.unwrap(), []);
+}
+
+/// A worker whose clock is ahead takes over too early; the first one is stopped by its token.
+#[tokio::test]
+async fn clocks_apart_cost_a_lease_and_nothing_else() {
+    let table = Faulty::start().await;
+    let behind = &table.other;
+    let ahead = ManualClock::new(table.clock.now() + Duration::from_secs(5));
+    let ahead = DynamoCheckpoints::new(table.client.clone(), &table.name, Arc::new(ahead));
+    let (slow, quick) = (OwnerId::generate("slow"), OwnerId::generate("quick"));
+    let subject = subject("feed", "guid");
+    let short = Duration::from_secs(5);
+    let early = granted(behind.acquire(&subject, &slow, short).await);
+    let late = granted(ahead.acquire(&subject, &quick, TTL).await);
+    assert_eq!(late.token, early.token + 1);
+    let renewed = behind.renew(&early, TTL).await;
+    let advanced = behind.advance(&early, Transition::Done).await;
+    for refused in [renewed, advanced] {
+        let is_lost = matches!(refused, Err(CheckpointError::LeaseLost { .. }));
+        assert!(is_lost, "{refused:?}");
+    }
+    // The other way round it waits longer than it would have to.
+    let answer = behind.acquire(&subject, &slow, TTL).await.unwrap();
+    let until = table.clock.now() + Duration::from_secs(5) + TTL;
+    assert_eq!(answer, Acquired::Busy(until));
+    ahead.advance(&late, Transition::Done).await.unwrap();
 }

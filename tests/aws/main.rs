@@ -9,6 +9,7 @@ mod faults;
 mod fleet;
 mod localstack;
 mod metrics;
+mod model;
 mod proxy;
 mod queue;
 mod smoke;
