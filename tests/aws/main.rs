@@ -9,6 +9,7 @@ mod faults;
 mod localstack;
 mod proxy;
 mod queue;
+mod resources;
 mod smoke;
 mod stand_in;
 mod windows;

@@ -193,6 +193,9 @@ class Batch(unittest.TestCase):
         self.refused("at least", submit, script="", timeout={"attemptDurationSeconds": 0})
         self.refused("attempts", submit, script="", retryStrategy={"attempts": 11})
         self.refused("at most 100", self.batch.describe_jobs, jobs=[str(n) for n in range(101)])
+        with self.assertRaises(wire.Refused) as malformed:
+            wire.rest_call(self.url, "batch", "/v1/describejobs", ["no object"])
+        self.assertIn("malformed", str(malformed.exception))
         self.batch.update_job_queue(jobQueue=QUEUE, state="DISABLED")
         self.addCleanup(self.batch.update_job_queue, jobQueue=QUEUE, state="ENABLED")
         self.refused("disabled", submit, script="")
