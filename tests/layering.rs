@@ -17,6 +17,10 @@ const ADAPTERS: &[(&str, &str)] = &[
     ("DynamoHostWindows", "src/politeness/dynamodb.rs"),
     ("MemoryHostWindows", "src/politeness/memory.rs"),
     ("SqliteMetrics", "src/runtime/telemetry/sqlite.rs"),
+    (
+        "CloudWatchMetrics",
+        "src/runtime/telemetry/cloudwatch/mod.rs",
+    ),
     ("MemoryMetrics", "src/runtime/telemetry/metric.rs"),
     ("DirectoryBlobStore", "src/runtime/blob/directory/mod.rs"),
     ("S3BlobStore", "src/runtime/blob/s3/mod.rs"),
@@ -148,6 +152,7 @@ fn drivers_stay_in_their_adapters() {
         ("hf_hub", &["src/transcribe/hub"]),
         ("feed_rs", &["src/feeds/json.rs"]),
         ("reqwest", &["src/runtime/http/"]),
+        ("aws_sdk_cloudwatch", &["/cloudwatch/", "src/runtime/aws/"]),
         ("aws_sdk_s3", &["/s3/", "src/runtime/aws/"]),
     ];
     let mut offences = Vec::new();

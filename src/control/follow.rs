@@ -82,8 +82,9 @@ impl Follow<'_> {
         stop: &CancellationToken,
     ) -> Result<Option<Followed>, ControlError> {
         let mut failures = 0;
+        let mut seen = None;
         loop {
-            match self.look(job, before).await {
+            match self.look(job, before, &mut seen).await {
                 Ok(Some(followed)) => return Ok(Some(followed)),
                 Ok(None) => failures = 0,
                 Err(error) if failures < PATIENCE => {
@@ -99,7 +100,13 @@ impl Follow<'_> {
         }
     }
 
-    async fn look(&self, job: &JobId, before: Ends) -> Result<Option<Followed>, ControlError> {
+    /// Looks once and tells what changed since the event in `seen`.
+    async fn look(
+        &self,
+        job: &JobId,
+        before: Ends,
+        seen: &mut Option<Event>,
+    ) -> Result<Option<Followed>, ControlError> {
         let status = self.jobs.describe(job).await?;
         let left = self.queue.depth().await?.outstanding();
         let now = self.ends().await?;
@@ -107,13 +114,17 @@ impl Follow<'_> {
             done: now.done.saturating_sub(before.done),
             failed: now.failed.saturating_sub(before.failed),
         };
-        self.observer.event(&Event::FleetProgress {
+        let event = Event::FleetProgress {
             stage: self.stage,
             workers: status.running,
             done: ends.done,
             failed: ends.failed,
             left,
-        });
+        };
+        if seen.as_ref() != Some(&event) {
+            self.observer.event(&event);
+            *seen = Some(event);
+        }
         Ok(status.has_ended().then_some(Followed {
             ends,
             left,
@@ -259,7 +270,7 @@ mod tests {
             } => *workers,
             other => panic!("{other:?}"),
         });
-        assert_eq!(workers.collect::<Vec<_>>(), [2, 2, 0]);
+        assert_eq!(workers.collect::<Vec<_>>(), [2, 0], "told when it changes");
     }
 
     #[tokio::test]

@@ -93,6 +93,12 @@ impl FetchStage {
         if self.raw.meta(&episode.id).await?.is_some() {
             return Ok(StageOutcome::AlreadyDone);
         }
+        if context.had_owner && context.lease.still_held().await {
+            // Storage that is paid for and that nobody sees; the episode does not depend on it.
+            if let Err(error) = self.raw.discard_unfinished(&episode.id).await {
+                tracing::warn!(%error, "cannot discard what an earlier worker left half written");
+            }
+        }
         let left_over = self.raw.find_audio(&episode.id).await?;
         let download = match self.download(episode, context, &left_over, progress).await {
             Err(DownloadError::Store(error)) if error.kind.is_conflict() => {

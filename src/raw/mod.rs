@@ -13,6 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::domain::key::episode_prefix;
 use crate::domain::{AudioContainer, ContentDigest, EpisodeId, RawKey, TranscriptFormat};
 use crate::runtime::blob::{
     BlobError, BlobErrorKind, BlobInfo, BlobStore, BlobWriter, PutMode, Version, read_all,
@@ -165,6 +166,12 @@ impl RawStore {
     ) -> Result<Box<dyn BlobWriter>, BlobError> {
         let key = RawKey::Audio(episode, container).to_string();
         self.blobs.create(&key, mode).await
+    }
+
+    /// Discards what an earlier owner of the episode left half written. Only for its owner.
+    pub async fn discard_unfinished(&self, episode: &EpisodeId) -> Result<(), BlobError> {
+        let prefix = format!("{}/", episode_prefix(episode));
+        self.blobs.discard_unfinished(&prefix).await
     }
 
     /// All audio of an episode, of any kind, with or without a meta. More than one means that the

@@ -151,6 +151,25 @@ async fn long_lists_come_in_pages_and_without_strangers() {
 }
 
 #[tokio::test]
+async fn the_next_owner_discards_what_the_last_one_left() {
+    let stand_in = StandIn::start();
+    let client = stand_in.clients().await.s3;
+    make_bucket(&client).await;
+    let store = lax_store(&client);
+    for key in [
+        "show/1/audio/x.mp3",
+        "show/1/audio/x.m4a",
+        "show/10/audio/x.mp3",
+    ] {
+        let begin = client.create_multipart_upload().bucket(BUCKET).key(key);
+        begin.send().await.unwrap();
+    }
+    store.discard_unfinished("show/1/").await.unwrap();
+    assert_eq!(open_uploads(&client).await, ["show/10/audio/x.mp3"]);
+    store.discard_unfinished("show/1/").await.unwrap();
+}
+
+#[tokio::test]
 async fn uploads_of_the_dead_are_aborted_and_young_ones_are_not() {
     let stand_in = StandIn::start();
     let client = stand_in.clients().await.s3;

@@ -167,7 +167,7 @@ pub(crate) async fn drain(
         observer: observer.clone(),
         clock: Arc::clone(&stores.clock),
         owner: stores.owner.clone(),
-        config: stores.worker_config(usize::from(settings.fetch.concurrency)),
+        config: stores.worker_config(settings, usize::from(settings.fetch.concurrency)),
         scope,
     };
     let end = wire::run_worker(worker, stage, &shutdown.token).await?;

@@ -112,7 +112,7 @@ async fn submit(
     arguments.extend(flags_of_worker(stage, std::env::args_os()));
     let spec = JobSpec {
         arguments,
-        environment: fleet.environment(workers),
+        environment: fleet.environment(&record.run, workers),
         ..JobSpec::new(record.run.as_str(), stage, workers)
     };
     let job = fleet.jobs.submit(spec).await.map_err(|error| {

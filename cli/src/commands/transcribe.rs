@@ -157,7 +157,7 @@ pub(crate) async fn drain(
         clock: Arc::clone(&stores.clock),
         owner: stores.owner.clone(),
         // While the model works on one episode, the next is read, decoded and searched for speech.
-        config: stores.worker_config(2),
+        config: stores.worker_config(settings, 2),
         scope: work.scope,
     };
     let end = wire::run_worker(worker, stage, &shutdown.token).await?;

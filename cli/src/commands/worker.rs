@@ -23,17 +23,18 @@ pub(crate) async fn run(
     }
     wire::watch_interruption(&settings, shutdown);
     let observer = Counting::new(output::observer(global));
-    let summary = match &options.stage {
+    let (stores, summary) = match &options.stage {
         WorkerStage::Fetch { concurrency } => {
             if let Some(concurrency) = concurrency {
                 settings.fetch.concurrency = *concurrency;
             }
             let stores = Stores::open(&settings).await?;
             let queued = stores.fetch_queue.depth().await?.outstanding();
-            fetch::drain(
+            let drained = fetch::drain(
                 &settings, &stores, observer, shutdown, None, queued, started,
-            )
-            .await?
+            );
+            let summary = drained.await;
+            (stores, summary)
         }
         WorkerStage::Transcribe(options) => {
             settings.transcribe.apply(&options.speech)?;
@@ -46,9 +47,15 @@ pub(crate) async fn run(
                 episodes: stores.transcribe_queue.depth().await?.outstanding(),
                 started,
             };
-            transcribe::drain(&settings, &stores, observer, shutdown, work).await?
+            let summary = transcribe::drain(&settings, &stores, observer, shutdown, work).await;
+            (stores, summary)
         }
     };
+    // Also where the worker failed: what was measured before is true.
+    if let Err(error) = stores.metrics.flush().await {
+        tracing::warn!(%error, "the last measurements were not sent");
+    }
+    let summary = summary?;
     let command = format!("podrun worker {}", summary.stage);
     output::print_result(global, &summary, || summary.text(&command))?;
     // A job that is told to end handed everything back: its next attempt, or the next run, goes on.

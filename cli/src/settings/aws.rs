@@ -48,6 +48,8 @@ pub(crate) struct AwsSettings {
     pub(crate) dead_letter_suffix: String,
     /// Of the metrics.
     pub(crate) namespace: String,
+    /// Seconds that a worker owns an episode without a sign of life; a killed worker's rest so long.
+    pub(crate) lease_s: u16,
     /// Who fetches.
     pub(crate) fetch: FleetSettings,
     /// Who transcribes.
@@ -124,6 +126,7 @@ impl Default for AwsSettings {
             transcribe_queue: "podinsights-transcribe".to_owned(),
             dead_letter_suffix: "-dlq".to_owned(),
             namespace: "PodInsights".to_owned(),
+            lease_s: 300,
             // A task of Fargate costs a minute at least, a card its start of nine minutes.
             fetch: fleet("podrun-fetch", 25, 80),
             transcribe: fleet("podrun-transcribe", 500, 4),

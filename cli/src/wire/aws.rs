@@ -1,11 +1,12 @@
 //! The AWS target: buckets, queues, tables and jobs of an account.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use podrun::checkpoint::DynamoCheckpoints;
-use podrun::domain::OwnerId;
+use podrun::domain::{OwnerId, RunId};
 use podrun::politeness::DynamoHostWindows;
 use podrun::queue::{Queue, SqsQueue};
 use podrun::raw::RawStore;
@@ -13,6 +14,7 @@ use podrun::runtime::aws::AwsClients;
 use podrun::runtime::batch::{AwsBatchRunner, BatchConfig, BatchStage, JobRunner};
 use podrun::runtime::blob::{BlobStore, S3BlobStore};
 use podrun::runtime::clock::{Clock, SystemClock};
+use podrun::runtime::telemetry::CloudWatchMetrics;
 use podrun::stage::StageStore;
 
 use super::Stores;
@@ -22,6 +24,12 @@ use crate::settings::{AwsSettings, FleetSettings, Settings};
 /// How long a worker's question to an empty queue stays open: as long as SQS lets it.
 const LONG_POLL: Duration = Duration::from_secs(20);
 
+/// By which a worker knows its run.
+const RUN: &str = "PODRUN_RUN";
+
+/// By which AWS Batch tells a worker its job.
+const JOB: &str = "AWS_BATCH_JOB_ID";
+
 /// Starts workers elsewhere.
 #[derive(Debug)]
 pub(crate) struct Fleet {
@@ -30,12 +38,14 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// What each of so many workers is told by its environment.
-    pub(crate) fn environment(&self, workers: u32) -> BTreeMap<String, String> {
-        let mut told = BTreeMap::new();
-        // Batch tells a worker its index and not how many there are.
-        told.insert("PODRUN_ARRAY_SIZE".to_owned(), workers.to_string());
-        told.insert("AWS_REGION".to_owned(), self.region.clone());
+    /// What each of a run's workers is told by its environment.
+    pub(crate) fn environment(&self, run: &RunId, workers: u32) -> BTreeMap<String, String> {
+        let mut told = BTreeMap::from([
+            (RUN.to_owned(), run.to_string()),
+            // Batch tells a worker its index and not how many there are.
+            ("PODRUN_ARRAY_SIZE".to_owned(), workers.to_string()),
+            ("AWS_REGION".to_owned(), self.region.clone()),
+        ]);
         if let Ok(filter) = std::env::var("PODRUN_LOG") {
             told.insert("PODRUN_LOG".to_owned(), filter);
         }
@@ -70,7 +80,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, Problem> {
             &aws.status_table,
             Arc::clone(&clock),
         )),
-        metrics: Arc::new(podrun::runtime::telemetry::MemoryMetrics::default()),
+        metrics: Arc::new(metrics(&clients, aws)),
         windows: Arc::new(DynamoHostWindows::new(
             clients.dynamodb.clone(),
             &aws.hosts_table,
@@ -128,6 +138,31 @@ async fn queue(
     Ok(Arc::new(SqsQueue::new(sqs, url, set_aside_url, LONG_POLL)))
 }
 
+/// A worker's log is read by CloudWatch, which takes metrics from it; a terminal's is read by nobody
+/// who could.
+fn metrics(clients: &AwsClients, settings: &AwsSettings) -> CloudWatchMetrics {
+    let is_worker = std::env::var(JOB).is_ok();
+    let log: Box<dyn Write + Send> = match is_worker {
+        true => Box::new(std::io::stdout()),
+        false => Box::new(std::io::sink()),
+    };
+    let properties = [
+        ("run", RUN),
+        ("job", JOB),
+        ("worker", "AWS_BATCH_JOB_ARRAY_INDEX"),
+    ];
+    let properties = properties.into_iter().filter_map(|(name, variable)| {
+        let value = std::env::var(variable).ok()?;
+        Some((name.to_owned(), value))
+    });
+    CloudWatchMetrics::new(
+        clients.cloudwatch.clone(),
+        &settings.namespace,
+        log,
+        properties.collect(),
+    )
+}
+
 fn batch_stage(fleet: &FleetSettings) -> BatchStage {
     BatchStage {
         queue: fleet.job_queue.clone(),
@@ -137,7 +172,7 @@ fn batch_stage(fleet: &FleetSettings) -> BatchStage {
 
 /// What this process is called where it leases something: its job, array index and attempt.
 fn worker_name() -> String {
-    let parts = ["AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ATTEMPT"];
+    let parts = [JOB, "AWS_BATCH_JOB_ATTEMPT"];
     let parts: Vec<_> = parts
         .iter()
         .filter_map(|name| std::env::var(name).ok())

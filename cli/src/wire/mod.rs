@@ -89,22 +89,23 @@ impl Stores {
     }
 
     /// How a worker of this target behaves.
-    pub(crate) fn worker_config(&self, slots: usize) -> WorkerConfig {
+    pub(crate) fn worker_config(&self, settings: &Settings, slots: usize) -> WorkerConfig {
         let local = WorkerConfig {
             slots,
             ..WorkerConfig::default()
         };
-        match self.fleet {
-            None => local,
-            // Leases outlast a throttled service; a killed worker's episodes rest so long. Receiving
-            // waits 20 s itself, and three empty answers are believed where counts are approximate.
-            Some(_) => WorkerConfig {
-                lease: Duration::from_secs(300),
-                poll: Duration::ZERO,
-                empty_polls: 3,
-                patience: Duration::from_secs(360),
-                ..local
-            },
+        if self.fleet.is_none() {
+            return local;
+        }
+        // Receiving waits 20 s itself, and three empty answers are believed where counts are
+        // approximate. Patience outlasts the lease of a worker that was killed.
+        let lease = Duration::from_secs(settings.aws.lease_s.max(10).into());
+        WorkerConfig {
+            lease,
+            poll: Duration::ZERO,
+            empty_polls: 3,
+            patience: lease + Duration::from_secs(60),
+            ..local
         }
     }
 

@@ -121,6 +121,20 @@ impl Context {
             .unwrap()
     }
 
+    /// Starts with these environment variables and returns at once; what it prints is thrown away.
+    pub(crate) fn start_in(
+        &self,
+        arguments: &[&str],
+        environment: &BTreeMap<String, String>,
+    ) -> Child {
+        self.command(arguments)
+            .envs(environment)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
     /// Starts and returns at once; what it prints is kept.
     pub(crate) fn start_watched(&self, arguments: &[&str]) -> Child {
         self.command(arguments)

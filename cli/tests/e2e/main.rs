@@ -5,6 +5,7 @@
     reason = "a test that cannot go on fails, and says what it saw"
 )]
 
+mod aws;
 mod bad_input;
 mod context;
 mod demo;

@@ -57,6 +57,14 @@ pub trait BlobStore: Debug + Display + Send + Sync + 'static {
     /// Removes an object; removing what is not there is no error.
     async fn delete(&self, key: &str) -> Result<(), BlobError>;
 
+    /// Discards what writers that died left of objects whose keys begin with `prefix`, and that nobody
+    /// ever saw. For who knows that nobody else is writing one of them: a live writer would fail.
+    /// Nothing to do for stores that sweep in other ways.
+    async fn discard_unfinished(&self, prefix: &str) -> Result<(), BlobError> {
+        let _ = prefix;
+        Ok(())
+    }
+
     /// Where an object lies, for people: a path or an `s3://` URI.
     fn location(&self, key: &str) -> String;
 }

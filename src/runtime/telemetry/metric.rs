@@ -26,18 +26,64 @@ pub const TRANSCRIBE_SPEED: &str = "TranscribeSpeed";
 /// Seconds of audio transcribed, by `model`.
 pub const AUDIO_SECONDS: &str = "AudioSeconds";
 
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// Its name.
+    pub name: &'static str,
+    /// The name of its dimension.
+    pub dimension: &'static str,
+    /// Its unit.
+    pub unit: Unit,
+}
+
+/// Every metric.
+pub const KINDS: [Kind; 7] = [
+    kind(DOWNLOAD_SUCCESS_RATE, "feed_slug", Unit::None),
+    kind(PUBLISHER_FAILURES, "feed_slug", Unit::Count),
+    kind(PER_HOST_429, "hostname", Unit::Count),
+    kind(GB_TRANSFERRED, "phase", Unit::Gigabytes),
+    kind(AVG_DOWNLOAD_MB, "phase", Unit::Megabytes),
+    kind(TRANSCRIBE_SPEED, "model", Unit::None),
+    kind(AUDIO_SECONDS, "model", Unit::Seconds),
+];
+
+const fn kind(name: &'static str, dimension: &'static str, unit: Unit) -> Kind {
+    Kind {
+        name,
+        dimension,
+        unit,
+    }
+}
+
+/// Whether a dimension has a handful of values, however many episodes there are.
+pub fn is_bounded(dimension: &str) -> bool {
+    matches!(dimension, "phase" | "model")
+}
+
+/// The value of a dimension whose values an adapter does not tell apart.
+pub const FOLDED: &str = "(all)";
+
 /// A store of data points. What metrics guarantee:
 ///
-/// * What is recorded counts once, whichever process recorded it; order is not promised.
+/// * What is recorded counts once it was flushed, once, whichever process recorded it; order is not
+///   promised. Where a remote service's answer is lost, an adapter that cannot tell whether it counted
+///   gives the numbers up rather than count them twice, and says so.
+/// * An adapter that pays for each value may fold those of dimensions that are not
+///   [bounded](is_bounded) into one, [`FOLDED`].
 /// * Time is known by the hour: a store may keep one sum an hour, name, dimension and unit.
 /// * Hours older than [`RETENTION`] may be forgotten.
 /// * A value that is no finite number (a speed over no time) is not counted.
-///
-/// CloudWatch fits: `PutMetricData`, and `GetMetricData` with periods of an hour.
 #[async_trait]
 pub trait Metrics: Debug + Send + Sync + 'static {
-    /// Keeps data points.
+    /// Keeps data points, or gathers them.
     async fn record(&self, data: &[Datum]) -> Result<(), MetricsError>;
+
+    /// Sends off what was gathered; for the end of a program. Nothing to do for an adapter that keeps
+    /// data points at once.
+    async fn flush(&self) -> Result<(), MetricsError> {
+        Ok(())
+    }
 
     /// Sums up what was recorded since the beginning of the hour of `since` (UTC), by name,
     /// dimension and unit, in that order.

@@ -50,8 +50,8 @@ pub struct WorkerConfig {
     pub retry: RetryPolicy,
     /// How often an empty queue is asked; zero where receiving itself waits.
     pub poll: Duration,
-    /// Empty answers in a row, without work in hand, before the queue is believed to be drained. Queues
-    /// that count approximately take more than one.
+    /// Empty answers in a row, without work in hand, before a queue is believed that says it is empty
+    /// while the checkpoints know of episodes to do. Queues that count approximately take more than one.
     pub empty_polls: u32,
     /// How long to wait for messages that rest before ending with them undone.
     pub patience: Duration,
@@ -186,14 +186,16 @@ impl<S: Stage> Worker<S> {
                 return Ok(WorkerEnd::Stopped);
             }
             let received = self.take(tasks, stop).await?;
+            // Receiving may have taken its time.
+            while let Some(joined) = tasks.try_join_next() {
+                flatten(joined)?;
+            }
             if received > 0 || !tasks.is_empty() {
                 last_activity = Instant::now();
                 empty_polls = 0;
             } else {
                 empty_polls += 1;
-                if empty_polls >= self.config.empty_polls
-                    && let Some(end) = self.idle(last_activity).await?
-                {
+                if let Some(end) = self.idle(last_activity, empty_polls).await? {
                     return Ok(end);
                 }
             }
@@ -252,12 +254,21 @@ impl<S: Stage> Worker<S> {
     }
 
     /// Decides whether a worker without work ends.
-    async fn idle(&self, last_activity: Instant) -> Result<Option<WorkerEnd>, FatalError> {
+    async fn idle(
+        &self,
+        last_activity: Instant,
+        empty_polls: u32,
+    ) -> Result<Option<WorkerEnd>, FatalError> {
         let is_settled = self.scope.as_ref().is_some_and(|scope| scope.is_settled());
-        if is_settled || self.queue.depth().await?.outstanding() == 0 {
+        let is_empty = is_settled || self.queue.depth().await?.outstanding() == 0;
+        if is_settled || is_empty && empty_polls >= self.config.empty_polls {
             return Ok(Some(WorkerEnd::Drained));
         }
         let until = self.next_due().await?;
+        // A queue that counts approximately, and the table that has the truth, say the same.
+        if is_empty && until.is_none() {
+            return Ok(Some(WorkerEnd::Drained));
+        }
         let rest = until.map(|until| (until - self.clock.now()).to_std().unwrap_or_default());
         let is_hopeless = rest.is_some_and(|rest| rest > self.config.patience)
             || last_activity.elapsed() > self.config.patience;

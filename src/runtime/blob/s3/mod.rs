@@ -133,6 +133,11 @@ impl BlobStore for S3BlobStore {
         self.bucket.list(prefix, after, limit).await
     }
 
+    async fn discard_unfinished(&self, prefix: &str) -> Result<(), BlobError> {
+        self.bucket.abort_uploads(prefix, |_| true).await?;
+        Ok(())
+    }
+
     async fn delete(&self, key: &str) -> Result<(), BlobError> {
         self.bucket.check_key(key)?;
         self.bucket.delete(key).await

@@ -1,10 +1,12 @@
 //! Parts of an upload: their sizes, checksums and buffers.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Size of a part. Large enough that a request costs little for each byte (S3's least is 5 MiB), small
 /// enough that a few transfers at once stay far below a small machine's memory.
@@ -62,29 +64,60 @@ impl Checksum {
     }
 }
 
-/// A part on its way in. The permit is its place in memory.
+/// The memory of one object's parts. Buffers are used again: an allocator that gets and gives back
+/// megabytes all the time, from several threads, holds half as much again.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    places: Arc<Semaphore>,
+    idle: Mutex<Vec<BytesMut>>,
+}
+
+impl Buffers {
+    /// For so many parts at once.
+    pub(super) fn new(parts: usize) -> Arc<Self> {
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(parts)),
+            idle: Mutex::default(),
+        })
+    }
+
+    /// An empty part of `size` bytes, as soon as there is a place for it.
+    pub(super) async fn part(self: &Arc<Self>, number: i32, size: usize) -> Filling {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let idle = self.idle().pop().unwrap_or_default();
+        let bytes = match idle.capacity() < size {
+            // Not touched before it is filled, so that a small object takes little of it.
+            true => BytesMut::with_capacity(size),
+            false => idle,
+        };
+        Filling {
+            number,
+            bytes,
+            digest: Digest::new(CrcAlgorithm::Crc64Nvme),
+            size,
+            // Fails only where it is closed, and nobody does that.
+            place: place.ok(),
+            buffers: Arc::clone(self),
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<BytesMut>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A part on its way in.
 #[derive(Debug)]
 pub(super) struct Filling {
     pub(super) number: i32,
     bytes: BytesMut,
     digest: Digest,
     size: usize,
-    permit: OwnedSemaphorePermit,
+    place: Option<OwnedSemaphorePermit>,
+    buffers: Arc<Buffers>,
 }
 
 impl Filling {
-    /// An empty part of `size` bytes.
-    pub(super) fn new(number: i32, size: usize, permit: OwnedSemaphorePermit) -> Self {
-        Self {
-            number,
-            // Not touched before it is filled, so that a small object takes little of it.
-            bytes: BytesMut::with_capacity(size),
-            digest: Digest::new(CrcAlgorithm::Crc64Nvme),
-            size,
-            permit,
-        }
-    }
-
     pub(super) fn is_full(&self) -> bool {
         self.bytes.len() >= self.size
     }
@@ -105,25 +138,36 @@ impl Filling {
                 bytes: self.bytes.len() as u64,
             },
             bytes: self.bytes.freeze(),
-            _permit: self.permit,
+            _place: self.place,
+            buffers: self.buffers,
         }
     }
 }
 
-/// A part on its way out.
+/// A part on its way out. Dropping it frees its place and its buffer.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) number: i32,
     pub(super) bytes: Bytes,
     pub(super) checksum: Checksum,
-    _permit: OwnedSemaphorePermit,
+    _place: Option<OwnedSemaphorePermit>,
+    buffers: Arc<Buffers>,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Somebody may have it still; then it goes when they are done.
+        if let Ok(mut bytes) = std::mem::take(&mut self.bytes).try_into_mut() {
+            bytes.clear();
+            self.buffers.idle().push(bytes);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-    use tokio::sync::Semaphore;
+    use futures::FutureExt;
 
     #[test]
     fn all_parts_hold_what_is_promised_and_s3_takes_each() {
@@ -149,9 +193,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_part_takes_what_has_room() {
-        let places = Arc::new(Semaphore::new(1));
-        let permit = Arc::clone(&places).acquire_owned().await.unwrap();
-        let mut filling = Filling::new(1, 5, permit);
+        let buffers = Buffers::new(1);
+        let mut filling = buffers.part(1, 5).await;
         let mut rest = Bytes::from_static(b"12");
         filling.take_from(&mut rest);
         assert!(rest.is_empty() && !filling.is_full());
@@ -162,8 +205,23 @@ mod tests {
         let part = filling.fill();
         assert_eq!(part.bytes, "12345");
         assert_eq!(part.checksum, Checksum::of(b"12345"));
-        assert_eq!(places.available_permits(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_place_is_free_again_with_its_buffer_after_the_part() {
+        let buffers = Buffers::new(1);
+        let mut filling = buffers.part(1, PART).await;
+        filling.take_from(&mut Bytes::from_static(b"123"));
+        let part = filling.fill();
+        assert!(buffers.part(2, PART).now_or_never().is_none());
+        let address = part.bytes.as_ptr();
         drop(part);
-        assert_eq!(places.available_permits(), 1);
+        let mut next = buffers.part(2, PART).await;
+        assert!(!next.is_full());
+        next.take_from(&mut Bytes::from_static(b"45"));
+        let next = next.fill();
+        assert_eq!(next.bytes.as_ptr(), address);
+        assert_eq!(next.bytes, "45");
+        assert_eq!(next.checksum, Checksum::of(b"45"));
     }
 }

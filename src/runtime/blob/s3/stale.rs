@@ -22,18 +22,28 @@ impl Bucket {
         let Some(begun_before) = now.checked_sub_signed(age) else {
             return Ok(0);
         };
+        self.abort_uploads("", |upload| is_stale(upload, begun_before))
+            .await
+    }
+
+    /// Aborts those of the uploads below `prefix` that are dead; returns how many there were.
+    pub(super) async fn abort_uploads(
+        &self,
+        prefix: &str,
+        is_dead: impl Fn(&MultipartUpload) -> bool + Send + Sync,
+    ) -> Result<u64, BlobError> {
         let mut aborted = 0;
         let mut position = (None, None);
         for _ in 0..MOST_PAGES {
             let (key, upload) = position;
             let call = self.client.list_multipart_uploads().bucket(self.name());
             let call = call.set_key_marker(key).set_upload_id_marker(upload);
-            let page = call
-                .send()
-                .await
-                .map_err(|error| self.error("", Problem::new("ListMultipartUploads", &error)))?;
+            let call = call.set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()));
+            let page = call.send().await.map_err(|error| {
+                self.error(prefix, Problem::new("ListMultipartUploads", &error))
+            })?;
             for upload in page.uploads.unwrap_or_default() {
-                if is_stale(&upload, begun_before) {
+                if is_dead(&upload) {
                     aborted += u64::from(self.abort_found(upload).await?);
                 }
             }

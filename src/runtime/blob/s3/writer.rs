@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::bucket::Bucket;
-use super::part::{Filling, Part, part_size};
+use super::part::{Buffers, Filling, Part, part_size};
 use super::upload::{self, Step};
 use crate::runtime::blob::{BlobError, BlobErrorKind, BlobInfo, BlobWriter, PutMode};
 
@@ -23,7 +23,7 @@ pub(super) struct S3Writer {
     bucket: Arc<Bucket>,
     key: String,
     mode: PutMode,
-    places: Arc<Semaphore>,
+    buffers: Arc<Buffers>,
     state: State,
 }
 
@@ -52,7 +52,7 @@ impl S3Writer {
             bucket,
             key,
             mode,
-            places: Arc::new(Semaphore::new(PARTS_IN_MEMORY)),
+            buffers: Buffers::new(PARTS_IN_MEMORY),
             state: State::Empty,
         }
     }
@@ -67,9 +67,7 @@ impl S3Writer {
         let Some(size) = part_size(number) else {
             return Err(self.error("larger than an object of 10000 parts can be"));
         };
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.map_err(|_| self.error("the upload was closed"))?;
-        Ok(Filling::new(number, size, place))
+        Ok(self.buffers.part(number, size).await)
     }
 
     fn begin_upload(&self) -> Upload {
