@@ -27,7 +27,7 @@ class Batch(unittest.TestCase):
         cls.stack = cls.enterClassContext(
             running_stack(
                 ["/bin/sh", "-c"],
-                ["--stop-timeout", "0.4", "--notice", "0.3", "--linger", "0.5", "--min-timeout", "1", "--slots", "6"],
+                ["--stop-timeout", "3", "--linger", "2", "--min-timeout", "1", "--slots", "6"],
             )
         )
         cls.url = cls.stack.url("batch")
@@ -117,7 +117,7 @@ class Batch(unittest.TestCase):
         self.assertIn(b"asked", self.log(job))
 
     def test_ec2_spot_announces_itself_and_takes_the_instance(self):
-        job = self.submit(f'echo "$AWS_EC2_METADATA_SERVICE_ENDPOINT"; {STUBBORN}', "podrun-transcribe",
+        job = self.submit(f'echo "$AWS_EC2_METADATA_SERVICE_ENDPOINT"; {PATIENT}', "podrun-transcribe",
                           retryStrategy={"attempts": 2, "evaluateOnExit": [HOST, EXIT]})  # fmt: skip
         metadata = self.running(job).decode().split()[0] + "/latest"
         self.assertEqual(self.status_of(f"{metadata}/meta-data/spot/instance-action"), 401)
@@ -126,7 +126,7 @@ class Batch(unittest.TestCase):
         header = {"X-aws-ec2-metadata-token": token}
         self.assertEqual(self.status_of(f"{metadata}/meta-data/spot/instance-action", header), 404)
         instance = wire.call(f"{metadata}/meta-data/instance-id", "local", "GET", header).decode()
-        self.assertEqual(self.local("interrupt", jobs=[job])["instances"], [instance])
+        self.assertEqual(self.local("interrupt", jobs=[job], notice=2)["instances"], [instance])
         action = wire.call(f"{metadata}/meta-data/spot/instance-action", "local", "GET", header)
         self.assertIn(b'"terminate"', action)
         job_now = until(lambda: self.job(job), lambda job: len(job["attempts"]) == 1)
