@@ -4,6 +4,7 @@ import json
 import os
 import unittest
 import urllib.error
+import urllib.request
 
 import boto3
 from botocore.config import Config
@@ -122,7 +123,11 @@ class Batch(unittest.TestCase):
         metadata = self.running(job).decode().split()[0] + "/latest"
         self.assertEqual(self.status_of(f"{metadata}/meta-data/spot/instance-action"), 401)
         ttl = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-        token = wire.call(f"{metadata}/api/token", "local", "PUT", ttl).decode()
+        request = urllib.request.Request(f"{metadata}/api/token", method="PUT", headers=ttl)
+        with wire.opener.open(request) as answer:
+            # SDKs refuse a token without its lifetime.
+            self.assertEqual(answer.headers["X-aws-ec2-metadata-token-ttl-seconds"], "60")
+            token = answer.read().decode()
         header = {"X-aws-ec2-metadata-token": token}
         self.assertEqual(self.status_of(f"{metadata}/meta-data/spot/instance-action", header), 404)
         instance = wire.call(f"{metadata}/meta-data/instance-id", "local", "GET", header).decode()
