@@ -71,6 +71,22 @@ impl Account {
         lines
     }
 
+    fn fleet_of_two(&self, name: &str) -> JobSpec {
+        let script = r#"echo "$AWS_BATCH_JOB_ID" >> "$SCRATCH/started""#;
+        self.job(name, StageName::Fetch, 2, script)
+    }
+
+    /// Both workers of this job have started once, and none of any other.
+    fn one_fleet_started(&self, id: &JobId) {
+        let ours: Vec<_> = (0..2).map(|index| format!("{}:{index}", id.0)).collect();
+        assert_eq!(self.lines("started"), ours);
+        std::fs::remove_file(self.scratch.path().join("started")).unwrap();
+    }
+
+    async fn fault(&self, rule: Value) {
+        self.tell("batch-faults", "/_faults/rules", rule).await;
+    }
+
     async fn instances(&self) -> usize {
         let url = format!("{}/_local/instances", self.stand_in.server("batch"));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -224,25 +240,25 @@ async fn a_queue_without_capacity_says_so(account: &Account) {
 #[tokio::test]
 async fn a_lost_answer_never_starts_a_second_fleet() {
     let account = Account::start(&["--faults", "--batch=list-lag=0.7"]).await;
-    let submissions = |action: &str| json!({"service": "batch", "operation": "SubmitJob", "action": action, "times": 1});
-    // The answer is lost; the request is lost; the service breaks, throttles.
-    for action in ["drop_after", "drop_before", "error", "throttle"] {
-        account
-            .tell("batch-faults", "/_faults/rules", submissions(action))
-            .await;
+    let submissions = |action: &str, times: u32| {
+        let (service, operation) = ("batch", "SubmitJob");
+        json!({"service": service, "operation": operation, "action": action, "times": times})
+    };
+    // The answer is lost, the request is lost, the service has no time.
+    for action in ["drop_after", "drop_before", "throttle"] {
+        account.fault(submissions(action, 1)).await;
         let name = format!("lost-{}", action.replace('_', "-"));
-        let script = r#"echo "$AWS_BATCH_JOB_ID" >> "$SCRATCH/started""#;
-        let job = account.job(&name, StageName::Fetch, 2, script);
-        let (id, status) = account.run(job).await;
+        let (id, status) = account.run(account.fleet_of_two(&name)).await;
         assert_eq!(status.succeeded, 2, "{action}: {status:?}");
-        let ours: Vec<_> = (0..2).map(|index| format!("{}:{index}", id.0)).collect();
-        assert_eq!(
-            account.lines("started"),
-            ours,
-            "{action}: one fleet and no more"
-        );
-        std::fs::remove_file(account.scratch.path().join("started")).unwrap();
+        account.one_fleet_started(&id);
     }
+    // Nothing gets through: nobody knows, and asking again is safe.
+    account.fault(submissions("drop_before", 2)).await;
+    let job = account.fleet_of_two("unsure");
+    let unsure = account.runner.submit(job.clone()).await.unwrap_err();
+    assert!(matches!(unsure, JobError::Unsure { .. }), "{unsure}");
+    let (id, _) = account.run(job).await;
+    account.one_fleet_started(&id);
     // What is refused is said at once, with the service's words.
     let gone = BatchConfig {
         fetch: podrun::runtime::batch::BatchStage::named("no-such-queue"),

@@ -12,6 +12,7 @@ mod metrics;
 mod model;
 mod proxy;
 mod queue;
+mod resources;
 mod smoke;
 mod stand_in;
 mod windows;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use serde_json::Value;
 const START: Duration = Duration::from_secs(60);
 const ACCOUNT: &str = "123456789012";
 
-/// A server for S3, SQS, DynamoDB and CloudWatch; it ends with the value.
+/// A server for S3, SQS, DynamoDB and CloudWatch; it ends with the value, and with this process.
 #[derive(Debug)]
 pub(crate) struct StandIn {
     server: Child,
@@ -30,13 +31,18 @@ impl StandIn {
     pub(crate) fn start() -> Self {
         let port = free_port();
         let home = tempfile::tempdir().unwrap();
-        let program = installed("ministack/bin/ministack");
-        let server = Command::new(program)
+        let server = Command::new(installed("ministack/bin/python"))
+            .arg(repository().join("tools/aws_local/tether.py"))
+            .arg("aws_local.mend_ministack:main")
+            .env("PYTHONPATH", repository().join("tools"))
             .env("BIND_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", port.to_string())
             .env("MINISTACK_ACCOUNT_ID", ACCOUNT)
             .env("HOME", home.path())
             .current_dir(home.path())
+            // The tether ends the group of the server once this pipe closes.
+            .process_group(0)
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -50,10 +56,12 @@ impl StandIn {
         stand_in
     }
 
-    /// Starts everything: the project's buckets, tables, queues and Batch resources, and a Batch server
-    /// whose containers run the podrun that was built with this test.
-    pub(crate) fn full() -> FullStandIn {
-        FullStandIn::start(&[], &[])
+    /// Starts everything, with options of `tools/aws-local serve`: the project's buckets, tables, queues
+    /// and Batch resources, and a Batch server whose containers run the podrun that was built last.
+    pub(crate) fn full(options: &[&str]) -> FullStandIn {
+        let podrun = builds().join("debug/podrun");
+        assert!(podrun.exists(), "{} is not built", podrun.display());
+        FullStandIn::start(options, &[podrun.to_str().unwrap()])
     }
 
     /// Clients of it, with credentials that mean nothing.
@@ -95,19 +103,14 @@ pub(crate) struct FullStandIn {
 }
 
 impl FullStandIn {
-    /// Starts them with options of `serve`, and with another program than podrun for containers to run.
+    /// Starts them with options of `serve`, and with what containers run before their own command.
     pub(crate) fn start(options: &[&str], program: &[&str]) -> Self {
-        let podrun = builds().join("debug/podrun");
         let mut command = Command::new("python3");
         command
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/aws-local"))
+            .arg(repository().join("tools/aws-local"))
             .arg("serve")
             .args(options)
             .arg("--");
-        if program.is_empty() {
-            assert!(podrun.exists(), "{} is not built", podrun.display());
-            command.arg(podrun);
-        }
         let mut server = command
             .args(program)
             .env("CARGO_TARGET_DIR", builds())
@@ -187,6 +190,13 @@ pub(crate) fn installed(program: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// The clone this test was built from: a member of the workspace finds it above itself.
+fn repository() -> &'static Path {
+    let mut folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let root = folders.find(|folder| folder.join("tools/aws-local").exists());
+    root.expect("tools/aws-local is part of the clone")
 }
 
 /// Where builds go.

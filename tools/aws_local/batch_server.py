@@ -27,7 +27,7 @@ from .httpd import Answer, listen
 from .tether import end_with_parent
 
 MAX_DESCRIBED = 100
-MAX_LISTED = 1000
+MAX_LISTED, MAX_FILTERED = 1000, 100
 # Longest end of a log that is given back.
 MAX_LOG = 1 << 20
 
@@ -62,8 +62,8 @@ class BatchServer:
             return self.pass_on(method, path, headers, raw)
         except Refused as refused:
             raise client_error(str(refused)) from None
-        except json.JSONDecodeError as error:
-            raise client_error(f"not JSON: {error}") from None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise client_error(f"malformed request: {error!r}") from None
 
     def pass_on(self, method, path, headers, raw):
         status, body = self.catalogue.forward(method, path, headers, raw)
@@ -115,10 +115,11 @@ class BatchServer:
             return {"jobs": [job.detail() for job in found if job]}
 
     def list(self, body):
-        count = int(body.get("maxResults") or 100)
+        most = MAX_FILTERED if body.get("filters") else MAX_LISTED
+        count = min(int(body.get("maxResults") or most), most)
         start = int(body.get("nextToken") or 0)
-        if not 1 <= count <= MAX_LISTED:
-            raise Refused(f"maxResults must be between 1 and {MAX_LISTED}")
+        if count < 1:
+            raise Refused("maxResults must be at least 1")
         with self.scheduler.changed:
             found = [job.summary() for job in self.listed(body)]
         page = {"jobSummaryList": found[start : start + count]}
@@ -218,12 +219,14 @@ def client_error(message):
 
 
 def passes(wanted, job):
-    """A filter of ListJobs: names without regard to case, an asterisk at the end for any rest."""
+    """A filter of ListJobs: an asterisk at the end stands for any rest; jobs' names have no case."""
     name, values = wanted.get("name"), wanted.get("values") or []
     if name == "JOB_NAME":
-        return any(fits(value, job.name) for value in values)
+        return any(fits(value.lower(), job.name.lower()) for value in values)
     if name == "JOB_DEFINITION":
-        return any(fits(value, job.spec.definition.split("/")[-1]) for value in values)
+        arn = job.spec.definition
+        definition = arn.split("/")[-1].split(":")[0]
+        return any(value == arn or fits(value, definition) for value in values)
     if name == "BEFORE_CREATED_AT":
         return job.created < int(values[0])
     if name == "AFTER_CREATED_AT":
@@ -232,7 +235,6 @@ def passes(wanted, job):
 
 
 def fits(value, text):
-    value, text = value.lower(), text.lower()
     return text.startswith(value[:-1]) if value.endswith("*") else text == value
 
 

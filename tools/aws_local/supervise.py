@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import servers
@@ -126,12 +126,12 @@ def is_held(state):
 
 
 def running(state):
-    """What the stack of a folder said of itself, where it runs."""
-    if is_held(state):
+    """What the stack of a folder said of itself, where it runs; waits for one that starts."""
+    while is_held(state):
         try:
             return load(state)
         except FileNotFoundError:
-            pass
+            time.sleep(0.05)
     raise Problem("no stand-in runs: start one with tools/aws-local up")
 
 
@@ -172,7 +172,8 @@ def arguments(options):
 def down(state):
     """Stops the stack of a folder; nothing to do where none runs."""
     deadline = time.monotonic() + STOP_SECONDS
-    if is_held(state):
+    # One that ends by itself in between is as good.
+    with suppress(Problem, ProcessLookupError):
         os.kill(running(state)["pid"], signal.SIGTERM)
     while is_held(state):
         if time.monotonic() > deadline:

@@ -32,7 +32,7 @@ class Metadata:
                 raise Answer(400, b"")
             token = uuid.uuid4().hex
             self.tokens.add(token)
-            return token.encode()
+            raise Answer(200, token.encode(), {LIFETIME: headers[LIFETIME]})
         if headers.get(TOKEN) not in self.tokens:
             raise Answer(401, b"")
         known = {f"/latest/meta-data/{name}": fact for name, fact in self.facts.items()}

@@ -4,6 +4,7 @@ import json
 import os
 import unittest
 import urllib.error
+import urllib.request
 
 import boto3
 from botocore.config import Config
@@ -27,7 +28,7 @@ class Batch(unittest.TestCase):
         cls.stack = cls.enterClassContext(
             running_stack(
                 ["/bin/sh", "-c"],
-                ["--stop-timeout", "0.4", "--notice", "0.3", "--linger", "0.5", "--min-timeout", "1", "--slots", "6"],
+                ["--stop-timeout", "3", "--linger", "2", "--min-timeout", "1", "--slots", "6"],
             )
         )
         cls.url = cls.stack.url("batch")
@@ -117,16 +118,20 @@ class Batch(unittest.TestCase):
         self.assertIn(b"asked", self.log(job))
 
     def test_ec2_spot_announces_itself_and_takes_the_instance(self):
-        job = self.submit(f'echo "$AWS_EC2_METADATA_SERVICE_ENDPOINT"; {STUBBORN}', "podrun-transcribe",
+        job = self.submit(f'echo "$AWS_EC2_METADATA_SERVICE_ENDPOINT"; {PATIENT}', "podrun-transcribe",
                           retryStrategy={"attempts": 2, "evaluateOnExit": [HOST, EXIT]})  # fmt: skip
         metadata = self.running(job).decode().split()[0] + "/latest"
         self.assertEqual(self.status_of(f"{metadata}/meta-data/spot/instance-action"), 401)
         ttl = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-        token = wire.call(f"{metadata}/api/token", "local", "PUT", ttl).decode()
+        request = urllib.request.Request(f"{metadata}/api/token", method="PUT", headers=ttl)
+        with wire.opener.open(request) as answer:
+            # SDKs refuse a token without its lifetime.
+            self.assertEqual(answer.headers["X-aws-ec2-metadata-token-ttl-seconds"], "60")
+            token = answer.read().decode()
         header = {"X-aws-ec2-metadata-token": token}
         self.assertEqual(self.status_of(f"{metadata}/meta-data/spot/instance-action", header), 404)
         instance = wire.call(f"{metadata}/meta-data/instance-id", "local", "GET", header).decode()
-        self.assertEqual(self.local("interrupt", jobs=[job])["instances"], [instance])
+        self.assertEqual(self.local("interrupt", jobs=[job], notice=2)["instances"], [instance])
         action = wire.call(f"{metadata}/meta-data/spot/instance-action", "local", "GET", header)
         self.assertIn(b'"terminate"', action)
         job_now = until(lambda: self.job(job), lambda job: len(job["attempts"]) == 1)
@@ -193,6 +198,9 @@ class Batch(unittest.TestCase):
         self.refused("at least", submit, script="", timeout={"attemptDurationSeconds": 0})
         self.refused("attempts", submit, script="", retryStrategy={"attempts": 11})
         self.refused("at most 100", self.batch.describe_jobs, jobs=[str(n) for n in range(101)])
+        with self.assertRaises(wire.Refused) as malformed:
+            wire.rest_call(self.url, "batch", "/v1/describejobs", ["no object"])
+        self.assertIn("malformed", str(malformed.exception))
         self.batch.update_job_queue(jobQueue=QUEUE, state="DISABLED")
         self.addCleanup(self.batch.update_job_queue, jobQueue=QUEUE, state="ENABLED")
         self.refused("disabled", submit, script="")

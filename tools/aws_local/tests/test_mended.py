@@ -27,7 +27,7 @@ class Mended(unittest.TestCase):
         server = servers.start_ministack(state, 0, persist=False)
         cls.addClassCleanup(server.stop)
         server.wait_until_answers("/_ministack/health")
-        config = Config(s3={"addressing_style": "path"})
+        config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
         cls.s3 = boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", config=config,
                               aws_access_key_id="test", aws_secret_access_key="test")  # fmt: skip
         cls.s3.create_bucket(Bucket="mended")
