@@ -30,7 +30,7 @@ async fn main() -> Result<(), Failure> {
     let config = AwsConfig {
         region: Some("us-east-1".to_owned()),
         endpoint_url: Some(endpoint),
-        path_style: true,
+        path_style: Some(true),
         ..AwsConfig::default()
     };
     let store = S3BlobStore::new(AwsClients::load(&config).await?.s3, bucket);

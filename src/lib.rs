@@ -19,7 +19,7 @@
 //! use std::sync::Arc;
 //!
 //! use podrun::checkpoint::{MemoryCheckpoints, Reopen};
-//! use podrun::control::Enqueue;
+//! use podrun::control::{Drain, Enqueue};
 //! use podrun::domain::FetchJob;
 //! use podrun::manifest::{Manifest, ManifestReader};
 //! use podrun::queue::{MemoryQueue, Queue};
@@ -42,13 +42,14 @@
 //!     queue: Some(&queue),
 //!     products: &RawStore::new(Arc::new(MemoryBlobStore::new())),
 //!     limit: Some(50),
+//!     drain: Drain::AnyRun,
 //!     reopen: Reopen::Exhausted,
 //!     clock,
 //! }
-//! .run(futures::stream::iter(jobs))
+//! .run(futures::stream::iter(jobs), |_| {})
 //! .await?;
 //!
-//! assert_eq!(planned.todo.len(), 1);
+//! assert_eq!(planned.planned, 1);
 //! assert_eq!(queue.depth().await?.ready, 1);
 //! # Ok(())
 //! # }

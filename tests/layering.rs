@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 /// Adapters and the one file that defines each. Their folder's `mod.rs` may re-export them.
 const ADAPTERS: &[(&str, &str)] = &[
     ("SqliteQueue", "src/queue/sqlite.rs"),
+    ("SqsQueue", "src/queue/sqs.rs"),
     ("MemoryQueue", "src/queue/memory.rs"),
     ("SqliteCheckpoints", "src/checkpoint/sqlite.rs"),
+    ("DynamoCheckpoints", "src/checkpoint/dynamodb.rs"),
     ("MemoryCheckpoints", "src/checkpoint/memory.rs"),
     ("SqliteHostWindows", "src/politeness/sqlite.rs"),
     ("DynamoHostWindows", "src/politeness/dynamodb.rs"),
@@ -24,6 +26,7 @@ const ADAPTERS: &[(&str, &str)] = &[
     ("S3BlobStore", "src/runtime/blob/s3/mod.rs"),
     ("MemoryBlobStore", "src/runtime/blob/memory.rs"),
     ("LocalJobRunner", "src/runtime/batch/local.rs"),
+    ("AwsBatchRunner", "src/runtime/batch/aws/mod.rs"),
     ("Ct2Engine", "src/transcribe/ct2.rs"),
     ("ScriptedEngine", "src/transcribe/scripted.rs"),
 ];
@@ -141,6 +144,11 @@ fn every_listed_adapter_exists() {
 fn drivers_stay_in_their_adapters() {
     let homes: &[(&str, &[&str])] = &[
         ("rusqlite", &["/sqlite/", "/sqlite.rs"]),
+        (
+            "aws_sdk_dynamodb",
+            &["/dynamodb/", "/dynamodb.rs", "src/runtime/aws/"],
+        ),
+        ("aws_sdk_sqs", &["src/queue/sqs", "src/runtime/aws/"]),
         ("ct2rs", &["src/transcribe/ct2.rs"]),
         ("hf_hub", &["src/transcribe/hub"]),
         ("feed_rs", &["src/feeds/json.rs"]),

@@ -53,6 +53,13 @@ impl Shutdown {
         Ok(())
     }
 
+    /// The machine is about to be taken away: as if it had been told to terminate.
+    pub(crate) fn reclaimed(&self) {
+        if !self.token.is_cancelled() {
+            self.received(15);
+        }
+    }
+
     fn received(&self, number: u8) {
         if self.token.is_cancelled() {
             // The second signal means now; leases end by themselves.

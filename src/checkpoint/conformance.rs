@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Acquired, CheckpointError, Checkpoints, FailureNote, Lease, Record, Reopen, State, Subject,
-    Transition,
+    Acquired, CheckpointError, Checkpoints, FailureNote, Filter, Lease, Record, Reopen, State,
+    Subject, Transition,
 };
 use crate::domain::{EpisodeId, FailureClass, FeedSlug, Guid, OwnerId, StageName};
 use crate::runtime::clock::{Clock, ManualClock};
@@ -30,22 +30,24 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// Runs every case on a table of its own.
 pub async fn run_all<C: Checkpoints>(
-    fresh: impl Fn() -> Fixture<C>,
+    fresh: impl AsyncFn() -> Fixture<C>,
 ) -> Result<(), CheckpointError> {
-    plans_what_is_not_known_yet(&fresh()).await?;
-    plans_again_by_state_and_policy(&fresh()).await?;
-    acquires_what_was_never_planned(&fresh()).await?;
-    grants_one_live_lease(&fresh()).await?;
-    takes_an_ended_lease_over_with_a_larger_token(&fresh()).await?;
-    renewing_counts_from_now(&fresh()).await?;
-    refuses_a_stale_lease(&fresh()).await?;
-    refuses_a_lease_that_differs_in_anything(&fresh()).await?;
-    keeps_what_became_of_the_work(&fresh()).await?;
-    rests_until_the_time(&fresh()).await?;
-    stages_are_apart(&fresh()).await?;
-    lists_in_order_by_filter_and_page(&fresh()).await?;
-    tallies_in_order(&fresh()).await?;
-    grants_once_to_concurrent_owners(&fresh()).await
+    plans_what_is_not_known_yet(&fresh().await).await?;
+    plans_many_and_the_same_twice(&fresh().await).await?;
+    plans_again_by_state_and_policy(&fresh().await).await?;
+    acquires_what_was_never_planned(&fresh().await).await?;
+    grants_one_live_lease(&fresh().await).await?;
+    takes_an_ended_lease_over_with_a_larger_token(&fresh().await).await?;
+    renewing_counts_from_now(&fresh().await).await?;
+    refuses_a_stale_lease(&fresh().await).await?;
+    refuses_a_lease_that_differs_in_anything(&fresh().await).await?;
+    keeps_what_became_of_the_work(&fresh().await).await?;
+    rests_until_the_time(&fresh().await).await?;
+    stages_are_apart(&fresh().await).await?;
+    lists_in_order_by_filter_and_page(&fresh().await).await?;
+    tallies_in_order(&fresh().await).await?;
+    grants_once_to_concurrent_owners(&fresh().await).await?;
+    grants_once_to_one_owner_that_asks_twice_at_once(&fresh().await).await
 }
 
 /// An episode to fetch.
@@ -128,6 +130,33 @@ pub async fn plans_what_is_not_known_yet<C: Checkpoints>(
     }
     let expected = super::state::fresh(subjects[0].clone(), fixture.clock.now());
     assert_eq!(recorded(&*fixture.second, &subjects[0]).await?, expected);
+    Ok(())
+}
+
+/// More than a batch, guids of any length, one subject twice: each is planned once and answered for
+/// each time.
+pub async fn plans_many_and_the_same_twice<C: Checkpoints>(
+    fixture: &Fixture<C>,
+) -> Result<(), CheckpointError> {
+    let long = "\u{fc}".repeat(Guid::MAX_LEN / 2 - 2);
+    let mut subjects: Vec<_> = (0..230)
+        .map(|number| subject("feed", &format!("{long}{number}")))
+        .collect();
+    subjects.push(subjects[7].clone());
+    let workable = fixture.first.plan(&subjects, Reopen::Exhausted).await?;
+    assert_eq!(workable, subjects);
+    let listed = fixture.second.list(&Filter::default(), None, 999).await?;
+    assert_eq!(listed.len(), 230);
+    assert_eq!(
+        recorded(&*fixture.second, &subjects[7]).await?.subject,
+        subjects[7]
+    );
+    let other = &fixture.second;
+    let (one, two) = tokio::join!(
+        fixture.first.plan(&subjects, Reopen::Exhausted),
+        other.plan(&subjects, Reopen::Exhausted)
+    );
+    assert_eq!((one?, two?), (subjects.clone(), subjects));
     Ok(())
 }
 
@@ -394,6 +423,23 @@ pub async fn grants_once_to_concurrent_owners<C: Checkpoints>(
         granted += count?;
     }
     assert_eq!(granted, 25);
+    Ok(())
+}
+
+/// An owner is a process, and a message may reach it twice at once: one of the two gets the lease.
+pub async fn grants_once_to_one_owner_that_asks_twice_at_once<C: Checkpoints>(
+    fixture: &Fixture<C>,
+) -> Result<(), CheckpointError> {
+    let owner = OwnerId::from_stored("owner");
+    for number in 0..20 {
+        let subject = subject("feed", &number.to_string());
+        let (one, two) = tokio::try_join!(
+            fixture.first.acquire(&subject, &owner, TTL),
+            fixture.second.acquire(&subject, &owner, TTL)
+        )?;
+        let is_granted = |answer: &&Acquired| matches!(answer, Acquired::Granted(_));
+        assert_eq!([one, two].iter().filter(is_granted).count(), 1);
+    }
     Ok(())
 }
 

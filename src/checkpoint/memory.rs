@@ -184,7 +184,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn conforms() {
-        conformance::run_all(fixture).await.unwrap();
+        conformance::run_all(async || fixture()).await.unwrap();
         conformance::gives_a_dead_owners_subjects_back(
             &fixture(),
             async |checkpoints: &MemoryCheckpoints, owner| checkpoints.release_owner(owner).await,

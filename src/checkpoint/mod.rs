@@ -11,10 +11,12 @@ use crate::domain::{EpisodeId, FailureClass, FeedSlug, OwnerId, StageName};
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod conformance;
+pub mod dynamodb;
 pub mod memory;
 pub mod sqlite;
 pub mod state;
 
+pub use dynamodb::DynamoCheckpoints;
 pub use memory::MemoryCheckpoints;
 pub use sqlite::SqliteCheckpoints;
 
@@ -24,8 +26,12 @@ pub use sqlite::SqliteCheckpoints;
 /// * Every change made under a lease is conditional on owner, token and state: an owner that lost
 ///   its lease gets [`CheckpointError::LeaseLost`] and changes nothing.
 /// * The state machine is [`state`]; adapters only make its steps atomic and durable.
-///
-/// DynamoDB fits: one conditional `UpdateItem` a call, `ReturnValues` for the grant.
+/// * A call that fails with [`CheckpointError::Backend`] may have taken effect or not; making it again
+///   is safe, and nobody works under a grant whose answer was lost until it ends.
+/// * [`list`](Self::list) and [`tally`](Self::tally) may lag behind, by seconds at worst, and a record
+///   that is just changing its state may be missing from them or counted in both. They are for people
+///   and for looking ahead; whether somebody may work is decided by [`acquire`](Self::acquire), which
+///   never lags.
 #[async_trait]
 pub trait Checkpoints: Debug + Send + Sync + 'static {
     /// Makes every subject workable whose product is missing: creates records that do not exist,

@@ -249,7 +249,9 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn conforms() {
         let directory = tempfile::tempdir().unwrap();
-        conformance::run_all(|| fixture(&directory)).await.unwrap();
+        conformance::run_all(async || fixture(&directory))
+            .await
+            .unwrap();
         conformance::gives_a_dead_owners_subjects_back(
             &fixture(&directory),
             async |checkpoints: &SqliteCheckpoints, owner| checkpoints.release_owner(owner).await,

@@ -55,15 +55,27 @@ pub struct Enqueue<'a, J> {
     pub limit: Option<u64>,
     /// What to do about earlier failures.
     pub reopen: Reopen,
+    /// Who drains the queue.
+    pub drain: Drain,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
 
+/// Who drains the queue that is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drain {
+    /// This run's workers take the episodes of this run and no others. So those that an earlier run
+    /// finished and could not settle are planned once more.
+    ThisRun,
+    /// Workers of any run take whatever is queued, what earlier runs left included.
+    AnyRun,
+}
+
 /// What came of planning.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned<J> {
-    /// To work on, in the candidates' order.
-    pub todo: Vec<J>,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// Episodes to work on.
+    pub planned: u64,
     /// Candidates whose product exists.
     pub present: u64,
     /// Candidates that were given up earlier and stay so.
@@ -72,28 +84,23 @@ pub struct Planned<J> {
     pub limited: bool,
 }
 
-impl<J> Planned<J> {
+impl Planned {
     fn remaining(&self, limit: Option<u64>) -> usize {
-        let left = limit.map_or(u64::MAX, |limit| {
-            limit.saturating_sub(self.todo.len() as u64)
-        });
+        let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.planned));
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 }
 
 impl<J: Job> Enqueue<'_, J> {
-    /// Goes through the candidates until the limit is reached or they end. Memory grows with what
-    /// is to do and under way, not with what is done.
+    /// Goes through the candidates until the limit is reached or they end, and gives each job that is to
+    /// be worked on to `take`, in the candidates' order, once it is queued. Memory does not grow with
+    /// their number; with [`Drain::ThisRun`], it grows with what is under way.
     pub async fn run(
         &self,
         candidates: impl Stream<Item = Result<J, ControlError>> + Send,
-    ) -> Result<Planned<J>, ControlError> {
-        let mut planned = Planned {
-            todo: Vec::new(),
-            present: 0,
-            given_up: 0,
-            limited: false,
-        };
+        mut take: impl FnMut(J) + Send,
+    ) -> Result<Planned, ControlError> {
+        let mut planned = Planned::default();
         let unsettled = self.unsettled().await?;
         let looked_up = candidates
             .map_ok(|job| async move {
@@ -116,12 +123,12 @@ impl<J: Job> Enqueue<'_, J> {
                     }
                     Some((job, _)) => missing.push(job),
                     None => {
-                        self.admit(missing, &mut planned).await?;
+                        self.admit(missing, &mut planned, &mut take).await?;
                         return Ok(planned);
                     }
                 }
             }
-            self.admit(missing, &mut planned).await?;
+            self.admit(missing, &mut planned, &mut take).await?;
         }
     }
 
@@ -130,7 +137,7 @@ impl<J: Job> Enqueue<'_, J> {
     /// more, so that a worker of this run settles both. A dry run settles nothing.
     async fn unsettled(&self) -> Result<HashSet<EpisodeId>, ControlError> {
         let mut unsettled = HashSet::new();
-        if self.queue.is_none() {
+        if self.queue.is_none() || self.drain == Drain::AnyRun {
             return Ok(unsettled);
         }
         for state in [State::Pending, State::Leased, State::Waiting] {
@@ -154,7 +161,12 @@ impl<J: Job> Enqueue<'_, J> {
     }
 
     /// Sorts out what was given up, and queues the rest.
-    async fn admit(&self, missing: Vec<J>, planned: &mut Planned<J>) -> Result<(), ControlError> {
+    async fn admit(
+        &self,
+        missing: Vec<J>,
+        planned: &mut Planned,
+        take: &mut (impl FnMut(J) + Send),
+    ) -> Result<(), ControlError> {
         let workable = self.workable(&missing).await?;
         planned.given_up += (missing.len() - workable.len()) as u64;
         let workable: HashSet<_> = workable.into_iter().collect();
@@ -166,7 +178,8 @@ impl<J: Job> Enqueue<'_, J> {
             let messages: Vec<_> = jobs.iter().map(message).collect();
             queue.send(&messages).await?;
         }
-        planned.todo.extend(jobs);
+        planned.planned += jobs.len() as u64;
+        jobs.into_iter().for_each(take);
         Ok(())
     }
 
@@ -241,31 +254,42 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let checkpoints = MemoryCheckpoints::new(Arc::clone(&clock));
         let queue = MemoryQueue::new(Arc::clone(&clock));
-        let plan = async |present, queue| {
+        let plan = async |present, queue, drain| {
             let enqueue = Enqueue {
                 checkpoints: &checkpoints,
                 queue,
                 products: &Present(present),
                 limit: None,
                 reopen: Reopen::Exhausted,
+                drain,
                 clock: Arc::clone(&clock),
             };
             let jobs = ["died", "done", "new"].map(|guid| Ok(job(guid)));
-            let planned = enqueue.run(stream::iter(jobs)).await.unwrap();
-            let todo = planned.todo.iter().map(|job| job.episode.guid.to_string());
-            (todo.collect::<Vec<_>>(), planned.present)
+            let mut todo = Vec::new();
+            let take = |job: TranscribeJob| todo.push(job.episode.guid.to_string());
+            let planned = enqueue.run(stream::iter(jobs), take).await.unwrap();
+            assert_eq!(planned.planned, todo.len() as u64);
+            (todo, planned.present)
         };
         let queued: Option<&dyn Queue> = Some(&queue);
         // Both are planned; one of them is finished but not settled when the next run looks.
         assert_eq!(
-            plan(&["done"], queued).await,
+            plan(&["done"], queued, Drain::ThisRun).await,
             (vec!["died".into(), "new".into()], 1)
         );
+        // Workers that take all that is queued come across its message without that.
         assert_eq!(
-            plan(&["died", "done"], queued).await,
+            plan(&["died", "done"], queued, Drain::AnyRun).await,
+            (vec!["new".into()], 2)
+        );
+        assert_eq!(
+            plan(&["died", "done"], queued, Drain::ThisRun).await,
             (vec!["died".into(), "new".into()], 1)
         );
         // Only looking, there is nothing to do about it.
-        assert_eq!(plan(&["died", "done"], None).await, (vec!["new".into()], 2));
+        assert_eq!(
+            plan(&["died", "done"], None, Drain::ThisRun).await,
+            (vec!["new".into()], 2)
+        );
     }
 }

@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {text:?} {problem}")]
 pub struct InvalidId {
-    what: &'static str,
-    text: String,
-    problem: &'static str,
+    pub(super) what: &'static str,
+    pub(super) text: String,
+    pub(super) problem: &'static str,
 }
 
 /// The operator's short name of a feed; the first folder of every object path.

@@ -15,6 +15,7 @@
 //!            feeds/<feed_slug>/bodies/<sha256>.gz      and the bytes of it
 //!            identity/feeds/<feed_slug>.json           which episode is which
 //!            identity/shows/<podcast:guid>             the slug that a show is kept under
+//!            runs/<run>.json                           what was submitted, for its workers
 //! ```
 
 use std::fmt;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 use super::episode::AudioContainer;
 use super::ids::{ContentDigest, EpisodeId, FeedSlug, Guid};
 use super::publisher::TranscriptFormat;
+use super::run::RunId;
 
 /// A guid as one path segment.
 ///
@@ -289,6 +291,24 @@ impl fmt::Display for FeedCopyKey<'_> {
     }
 }
 
+/// What a submitted run is to do, beside the manifests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunKey<'a>(pub &'a RunId);
+
+impl RunKey<'_> {
+    /// The run whose record a key names, if it names one.
+    pub fn run_of(key: &str) -> Option<RunId> {
+        let name = key.strip_prefix("runs/")?.strip_suffix(".json")?;
+        RunId::try_new(name).ok()
+    }
+}
+
+impl fmt::Display for RunKey<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "runs/{}.json", self.0)
+    }
+}
+
 /// What is remembered of which episode is which, beside the manifests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IdentityKey<'a> {
@@ -418,5 +438,14 @@ mod tests {
         let day = NaiveDate::from_ymd_opt(2026, 3, 9).unwrap();
         let name = |number| ManifestKey { day, number }.to_string();
         assert_eq!([name(1), name(2)], ["20260309.csv", "20260309-2.csv"]);
+    }
+
+    #[test]
+    fn a_run_is_known_by_its_key() {
+        let run = RunId::try_new("fetch-1").unwrap();
+        assert_eq!(RunKey::run_of(&RunKey(&run).to_string()), Some(run));
+        for other in ["runs/.json", "runs/a/b.json", "20260309.csv", "runs/a"] {
+            assert_eq!(RunKey::run_of(other), None, "{other}");
+        }
     }
 }

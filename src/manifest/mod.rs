@@ -5,6 +5,7 @@
 //! Fifty episodes of a catalog of fifty shows are one of each, spread over their hosts.
 
 pub mod csv;
+pub mod file;
 pub mod identity;
 pub mod store;
 
@@ -16,10 +17,9 @@ use crate::domain::{Episode, EpisodeId, FeedSlug, Guid};
 use crate::feeds::CrawledFeed;
 
 pub use csv::{CsvError, ManifestReader, write_manifest};
+pub use file::ManifestFile;
 pub use identity::{Identities, IdentityError};
-pub use store::{
-    ManifestStoreError, StoredManifest, open_file, read_stored, store_manifest, write_file,
-};
+pub use store::{ManifestStoreError, StoredManifest, store_manifest, write_file};
 
 /// Tier of a row that names none.
 pub const DEFAULT_TIER: u32 = 1;

@@ -1,19 +1,19 @@
-//! Manifests in the manifests store, and from local files.
+//! Manifests on their way out: into the manifests store, and into local files.
 //!
 //! A run's manifest is kept for good as `<yyyymmdd>.csv`, the day's second as `<yyyymmdd>-2.csv`. The
 //! number is claimed by a create-only write, so two runs that start at once never overwrite each other.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Cursor};
+use std::io::BufWriter;
 use std::path::Path;
 
 use bytes::Bytes;
 use chrono::NaiveDate;
 
-use super::csv::{CsvError, ManifestReader, write_manifest};
-use super::{Manifest, ManifestRow};
+use super::Manifest;
+use super::csv::{CsvError, write_manifest};
 use crate::domain::ManifestKey;
-use crate::runtime::blob::{BlobError, BlobErrorKind, BlobStore, PutMode, read_all};
+use crate::runtime::blob::{BlobError, BlobErrorKind, BlobStore, PutMode};
 
 /// Largest manifest that is read from the store, in bytes: a million episodes.
 pub const MAX_MANIFEST_BYTES: usize = 512 * 1024 * 1024;
@@ -45,6 +45,12 @@ pub enum ManifestStoreError {
     /// The manifest is wrong.
     #[error(transparent)]
     Csv(#[from] CsvError),
+    /// It is larger than [`MAX_MANIFEST_BYTES`].
+    #[error("the manifest {file} is larger than {MAX_MANIFEST_BYTES} bytes; split it")]
+    TooLarge {
+        /// Which.
+        file: String,
+    },
     /// The local file cannot be opened.
     #[error("cannot open the manifest {file}: {problem}; check the path")]
     Open {
@@ -132,31 +138,6 @@ pub fn write_file(path: &Path, manifest: &Manifest) -> Result<(), ManifestStoreE
         file: path.display().to_string(),
         problem: problem.to_string(),
     })
-}
-
-/// Opens a manifest on this machine. Blocks on the file system, as does reading it.
-pub fn open_file(path: &Path) -> Result<ManifestReader<BufReader<File>>, ManifestStoreError> {
-    let name = path.display().to_string();
-    let open = |problem: io::Error| ManifestStoreError::Open {
-        file: name.clone(),
-        problem: problem.to_string(),
-    };
-    let file = File::open(path).map_err(open)?;
-    if file.metadata().map_err(open)?.is_dir() {
-        return Err(open(io::Error::from(io::ErrorKind::IsADirectory)));
-    }
-    Ok(ManifestReader::try_new(BufReader::new(file), name)?)
-}
-
-/// Reads a manifest of the store: its rows, and what was odd about it.
-pub async fn read_stored(
-    store: &dyn BlobStore,
-    key: &str,
-) -> Result<(Vec<ManifestRow>, Vec<String>), ManifestStoreError> {
-    let bytes = read_all(store, key, MAX_MANIFEST_BYTES).await?;
-    let mut reader = ManifestReader::try_new(Cursor::new(bytes), store.location(key))?;
-    let rows = reader.by_ref().collect::<Result<_, _>>()?;
-    Ok((rows, reader.warnings()))
 }
 
 #[cfg(test)]

@@ -244,7 +244,7 @@ impl Queue for MemoryQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::conformance::{self, Fixture};
+    use crate::queue::conformance::{self, Fixture, Promises, Time};
     use crate::runtime::clock::ManualClock;
 
     fn fixture() -> Fixture<MemoryQueue> {
@@ -253,13 +253,14 @@ mod tests {
         Fixture {
             first: queue.clone(),
             second: queue,
-            clock,
+            time: Time::Manual(clock),
+            promises: Promises::ALL,
         }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn conforms() {
-        conformance::run_all(fixture).await.unwrap();
+        conformance::run_all(async || fixture()).await.unwrap();
         let release = async |queue: &MemoryQueue, owner: &OwnerId| queue.release_owner(owner).await;
         let fixture = fixture();
         conformance::gives_a_dead_owners_messages_back(&fixture, release)

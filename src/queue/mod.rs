@@ -11,9 +11,11 @@ use crate::domain::OwnerId;
 pub mod conformance;
 pub mod memory;
 pub mod sqlite;
+pub mod sqs;
 
 pub use memory::MemoryQueue;
 pub use sqlite::SqliteQueue;
+pub use sqs::SqsQueue;
 
 /// What a queue guarantees:
 ///
@@ -22,17 +24,23 @@ pub use sqlite::SqliteQueue;
 /// * A received message is hidden from others until its lease ends; then it is delivered again.
 /// * A receipt is good for one delivery: once the lease ended and somebody else received the
 ///   message, [`extend`](Self::extend) and [`settle`](Self::settle) answer
-///   [`QueueError::LeaseLost`] and change nothing.
+///   [`QueueError::LeaseLost`] and change nothing. A service that cannot tell may carry them out
+///   instead; so callers settle only what their checkpoint's lease, which is always fenced, let them
+///   end, and then the worst that a stale receipt does is one delivery more, or one message less
+///   whose work is over.
 /// * No order is promised.
-///
-/// SQS fits: `SendMessageBatch`, `ReceiveMessage`, `ChangeMessageVisibility`, `DeleteMessage`.
 #[async_trait]
 pub trait Queue: Debug + Send + Sync + 'static {
     /// Sends messages; all are durable when this returns. A message whose `dedup_id` is queued
     /// already may be dropped, which an adapter that can does. Returns how many were added.
     async fn send(&self, messages: &[NewMessage]) -> Result<u64, QueueError>;
 
-    /// Takes up to `max` messages for `lease`. Returns at once, with fewer or none where fewer wait.
+    /// Takes up to `max` messages for `lease`, fewer or none where fewer wait. An adapter that is asked
+    /// over a network may wait up to 20 s for the first one; others return at once.
+    /// Takes up to `max` messages for `lease`; fewer or none where fewer wait, or where the adapter
+    /// hands out fewer at a time. Where none wait it may wait for one, for as long as the adapter was
+    /// told to (20 s at most), and returns at the first. Dropping the call is safe; a message that was
+    /// on its way rests for its lease.
     async fn receive(
         &self,
         owner: &OwnerId,
@@ -40,10 +48,12 @@ pub trait Queue: Debug + Send + Sync + 'static {
         lease: Duration,
     ) -> Result<Vec<Delivery>, QueueError>;
 
-    /// Hides the message for `lease` from now on.
+    /// Hides the message for `lease` from now on, as far as the service can (SQS: 12 hours after it was
+    /// received). What comes back too early is harmless: its checkpoint says that it is under way.
     async fn extend(&self, receipt: &Receipt, lease: Duration) -> Result<(), QueueError>;
 
-    /// Ends the delivery.
+    /// Ends the delivery. A dead message is kept before it is taken out of the queue, so a crash in
+    /// between leaves it twice.
     async fn settle(&self, receipt: &Receipt, settlement: Settlement) -> Result<(), QueueError>;
 
     /// How many messages are in which state; may lag.

@@ -216,7 +216,7 @@ fn depth(row: &rusqlite::Row<'_>) -> Result<Depth, StatementError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::conformance::{self, Fixture};
+    use crate::queue::conformance::{self, Fixture, Promises, Time};
     use crate::runtime::clock::ManualClock;
 
     const STAGE: StageName = StageName::Fetch;
@@ -231,14 +231,17 @@ mod tests {
         Fixture {
             first: Arc::new(open()),
             second: Arc::new(open()),
-            clock: clock.clone(),
+            time: Time::Manual(clock.clone()),
+            promises: Promises::ALL,
         }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn conforms() {
         let directory = tempfile::tempdir().unwrap();
-        conformance::run_all(|| fixture(&directory)).await.unwrap();
+        conformance::run_all(async || fixture(&directory))
+            .await
+            .unwrap();
         conformance::gives_a_dead_owners_messages_back(
             &fixture(&directory),
             async |queue: &SqliteQueue, owner| queue.release_owner(owner).await,

@@ -18,7 +18,7 @@ pub enum Mode {
 /// text before them and the temperature stays at 0.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TranscribeOptions {
-    /// Whether windows follow one another or are decoded many at a time.
+    /// Whether windows follow one another or are decoded each for itself.
     pub mode: Mode,
     /// Windows decoded at a time in [`Mode::Batched`]; 0 takes one on a processor, where more cost memory
     /// (the encoder's attention has 9 MB a head and window) and bring little, and 16 on a card.

@@ -1,13 +1,17 @@
 //! A stand-in of its own for each test: it starts in half a second and nothing needs to be reset.
+//! The full one, with jobs and faults, takes some seconds.
 
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use podrun::runtime::aws::AwsClients;
+use serde_json::Value;
 
 const START: Duration = Duration::from_secs(60);
 const ACCOUNT: &str = "123456789012";
@@ -46,6 +50,12 @@ impl StandIn {
         stand_in
     }
 
+    /// Starts everything: the project's buckets, tables, queues and Batch resources, and a Batch server
+    /// whose containers run the podrun that was built with this test.
+    pub(crate) fn full() -> FullStandIn {
+        FullStandIn::start(&[], &[])
+    }
+
     /// Clients of it, with credentials that mean nothing.
     pub(crate) async fn clients(&self) -> AwsClients {
         clients_of(&self.endpoint).await
@@ -54,20 +64,116 @@ impl StandIn {
 
 /// Clients of a server for any service, with credentials that mean nothing.
 pub(crate) async fn clients_of(endpoint: &str) -> AwsClients {
+    AwsClients::over(&configuration(endpoint).await, true)
+}
+
+async fn configuration(endpoint: &str) -> aws_config::SdkConfig {
     let credentials = Credentials::new("test", "test", None, None, "stand-in");
-    let config = aws_config::defaults(BehaviorVersion::latest())
+    aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .endpoint_url(endpoint)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .load()
-        .await;
-    AwsClients::over(&config, true)
+        .await
 }
 
 impl Drop for StandIn {
     fn drop(&mut self) {
         // It may have ended by itself; nothing is left to do then.
         let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// All servers of `tools/aws-local serve`; they end with the value, and with this process.
+#[derive(Debug)]
+pub(crate) struct FullStandIn {
+    server: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    said: Value,
+}
+
+impl FullStandIn {
+    /// Starts them with options of `serve`, and with another program than podrun for containers to run.
+    pub(crate) fn start(options: &[&str], program: &[&str]) -> Self {
+        let podrun = builds().join("debug/podrun");
+        let mut command = Command::new("python3");
+        command
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/aws-local"))
+            .arg("serve")
+            .args(options)
+            .arg("--");
+        if program.is_empty() {
+            assert!(podrun.exists(), "{} is not built", podrun.display());
+            command.arg(podrun);
+        }
+        let mut server = command
+            .args(program)
+            .env("CARGO_TARGET_DIR", builds())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let orders = server.stdin.take();
+        let answers = BufReader::new(server.stdout.take().unwrap());
+        let mut stand_in = Self {
+            server,
+            orders,
+            answers,
+            said: Value::Null,
+        };
+        stand_in.said = stand_in.answer();
+        stand_in
+    }
+
+    /// What a child process has to be told to use it.
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
+        serde_json::from_value(self.said["env"].clone()).unwrap()
+    }
+
+    /// The address of one server: `ministack`, `moto`, `batch`; with `--faults` also `batch-faults` and
+    /// `ministack-faults`.
+    pub(crate) fn server(&self, name: &str) -> &str {
+        let url = self.said["servers"][name].as_str();
+        url.unwrap_or_else(|| panic!("no server {name}: {}", self.said))
+    }
+
+    /// Where each job's output lies: `<job id, with a dot for the colon>/<attempt>.log`.
+    pub(crate) fn jobs(&self) -> &Path {
+        Path::new(self.said["jobs"].as_str().unwrap())
+    }
+
+    /// Clients of its endpoints, through the fault proxies where there are any.
+    pub(crate) async fn clients(&self) -> AwsClients {
+        let environment = self.environment();
+        let config = configuration(&environment["AWS_ENDPOINT_URL"]).await;
+        let batch = configuration(&environment["AWS_ENDPOINT_URL_BATCH"]).await;
+        let mut clients = AwsClients::over(&config, true);
+        clients.batch = AwsClients::over(&batch, true).batch;
+        clients
+    }
+
+    /// Stops `ministack` or `moto` and starts it again at its address.
+    pub(crate) fn restart(&mut self, name: &str) {
+        let orders = self.orders.as_mut().unwrap();
+        writeln!(orders, "restart {name}").unwrap();
+        let answer = self.answer();
+        assert_eq!(answer["restarted"], name, "{answer}");
+    }
+
+    fn answer(&mut self) -> Value {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "tools/aws-local serve ended: see above");
+        serde_json::from_str(&line).unwrap()
+    }
+}
+
+impl Drop for FullStandIn {
+    fn drop(&mut self) {
+        // It ends all its servers when nobody is left to give orders.
+        drop(self.orders.take());
         let _ = self.server.wait();
     }
 }

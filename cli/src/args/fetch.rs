@@ -16,7 +16,8 @@ Examples:
   podrun fetch                             fetch everything
   podrun fetch --feeds my-feeds            tier files from another folder
   podrun fetch --manifest podrun-data/manifests/20260309.csv
-                                           no crawl: exactly these episodes")]
+                                           no crawl: exactly these episodes
+  podrun --target aws fetch --limit 1000   queue 1000 episodes and submit a job that fetches them")]
 pub(crate) struct FetchArguments {
     /// Folder with the tier files tier*_feeds.yaml [default: feeds]
     #[arg(long, value_name = "DIR")]
@@ -34,9 +35,9 @@ pub(crate) struct FetchArguments {
     #[arg(long, conflicts_with = "manifest")]
     pub(crate) refresh: bool,
 
-    /// Take the episodes from this CSV file instead of crawling
+    /// Take the episodes from this CSV file, or `s3://` object, instead of crawling
     #[arg(long, value_name = "PATH", conflicts_with = "feeds")]
-    pub(crate) manifest: Option<PathBuf>,
+    pub(crate) manifest: Option<String>,
 
     /// Try again what failed for good in an earlier run (dead links, refused, no audio)
     #[arg(long)]
@@ -45,4 +46,8 @@ pub(crate) struct FetchArguments {
     /// Downloads at the same time [default: 4]; a host's own limit still holds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) concurrency: Option<u16>,
+
+    /// Follow the run until it ends (AWS target); Ctrl-C stops the following, not the run
+    #[arg(long)]
+    pub(crate) wait: bool,
 }

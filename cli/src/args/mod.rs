@@ -1,5 +1,6 @@
 //! Flags as typed, without effects. What they mean together is decided in [`crate::settings`].
 
+mod cancel;
 mod demo;
 mod feeds;
 mod fetch;
@@ -14,6 +15,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::settings::Target;
+
+pub(crate) use cancel::CancelArguments;
 pub(crate) use demo::DemoArguments;
 pub(crate) use feeds::{CheckArguments, FeedsArguments, FeedsCommand, ImportArguments};
 pub(crate) use fetch::FetchArguments;
@@ -23,7 +27,7 @@ pub(crate) use speech::{
 };
 pub(crate) use status::StatusArguments;
 pub(crate) use transcribe::TranscribeArguments;
-pub(crate) use worker::{WorkerArguments, WorkerStage};
+pub(crate) use worker::{WorkerArguments, WorkerStage, flags_of_worker};
 
 /// Podcast back catalogues as text you can query.
 ///
@@ -67,6 +71,8 @@ Examples:
   podrun transcribe --limit 50         transcribe what was fetched, with the model `base`
   podrun transcribe talk.mp3           transcribe a file, to stdout
   podrun status                        what is queued, done and failed, and why
+  podrun --target aws fetch --limit 1000 --wait
+                                       the same by a fleet of an AWS account
   podrun feeds check                   whether every feed of the catalog can be read
 
 Exit codes:
@@ -106,6 +112,28 @@ pub(crate) struct GlobalArguments {
     )]
     pub(crate) config: Option<PathBuf>,
 
+    /// Where to work: this machine, or an AWS account [default: local]
+    #[arg(
+        long,
+        global = true,
+        env = "PODRUN_TARGET",
+        value_name = "TARGET",
+        help_heading = "Global options"
+    )]
+    pub(crate) target: Option<Target>,
+
+    /// AWS region [default: as for the AWS CLI]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "AWS options")]
+    pub(crate) region: Option<String>,
+
+    /// AWS profile [default: as for the AWS CLI]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "AWS options")]
+    pub(crate) profile: Option<String>,
+
+    /// One endpoint for every AWS service, such as a stand-in's
+    #[arg(long, global = true, value_name = "URL", help_heading = "AWS options")]
+    pub(crate) endpoint_url: Option<String>,
+
     /// No progress; results and errors only
     #[arg(long, short, global = true, help_heading = "Global options")]
     pub(crate) quiet: bool,
@@ -124,6 +152,7 @@ pub(crate) enum Command {
     Fetch(FetchArguments),
     Transcribe(Box<TranscribeArguments>),
     Status(StatusArguments),
+    Cancel(CancelArguments),
     Feeds(FeedsArguments),
     Demo(DemoArguments),
     Worker(WorkerArguments),
@@ -149,6 +178,12 @@ mod tests {
             "podrun transcribe --limit 1000",
             "podrun transcribe --limit 500 --manifest-s3 s3://pod-insights-manifests/retry.csv",
             "podrun worker fetch",
+            "podrun --target aws fetch --limit 1000 --wait",
+            "podrun fetch --manifest s3://pod-insights-manifests/20261121.csv --region eu-west-1",
+            "podrun --target aws worker fetch --run s3://pod-insights-manifests/runs/a.json --concurrency 8",
+            "podrun --target aws worker transcribe --run s3://b/runs/a.json --model small",
+            "podrun --target aws status fetch-20261121-231500-1f9c2a",
+            "podrun --target aws cancel fetch-20261121-231500-1f9c2a",
             "podrun worker transcribe --model small --beam_size 1",
             "podrun transcribe a.mp3 b.mp3 --output_dir out -f srt,vtt --output_format txt --data_dir d",
             "podrun transcribe - --word_timestamps True",

@@ -87,7 +87,7 @@ pub(crate) struct DecodingArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=20))]
     pub(crate) beam_size: Option<u16>,
 
-    /// Decode many windows at a time, or (False) one after the other as openai/whisper does
+    /// Decode windows of speech each for itself, or (False) one after the other as openai/whisper does
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = truth)]
     pub(crate) batched: Option<bool>,

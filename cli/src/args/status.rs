@@ -1,4 +1,5 @@
 use clap::Args;
+use podrun::domain::RunId;
 
 /// Show what is queued, leased, done and failed, and why
 #[derive(Debug, Args)]
@@ -8,6 +9,10 @@ Examples:
   podrun status --json          the same for programs; the field schema_version names its shape
   podrun status --failures 1000 list more failures")]
 pub(crate) struct StatusArguments {
+    /// A run of the AWS target, for how its job stands
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<RunId>,
+
     /// List at most N failures
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) failures: u16,

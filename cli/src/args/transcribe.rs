@@ -38,7 +38,7 @@ Examples:
 pub(crate) struct TranscribeArguments {
     /// Audio or video files; `-` is stdin
     #[arg(value_name = "FILE", help_heading = "Files",
-        conflicts_with_all = ["limit", "manifest", "manifest_s3", "reuse_transcripts", "dry_run", "retry_failed"])]
+        conflicts_with_all = ["limit", "manifest", "manifest_s3", "reuse_transcripts", "dry_run", "retry_failed", "wait"])]
     pub(crate) files: Vec<PathBuf>,
 
     /// Write into this folder instead of to stdout; files of the same name are replaced
@@ -68,11 +68,15 @@ pub(crate) struct TranscribeArguments {
         conflicts_with = "manifest_s3",
         help_heading = "Episodes"
     )]
-    pub(crate) manifest: Option<PathBuf>,
+    pub(crate) manifest: Option<String>,
 
-    /// Only the episodes of this manifest on S3 (AWS target)
+    /// Only the episodes of this CSV file on S3
     #[arg(long, value_name = "URI", help_heading = "Episodes")]
     pub(crate) manifest_s3: Option<String>,
+
+    /// Follow the run until it ends (AWS target); Ctrl-C stops the following, not the run
+    #[arg(long, help_heading = "Episodes")]
+    pub(crate) wait: bool,
 
     /// Take the publisher's own transcript where the feed offers a whole one with times
     #[arg(long, help_heading = "Episodes")]

@@ -179,6 +179,7 @@ fn served(address: SocketAddr) -> HashMap<String, ServedFile> {
 
 fn fetch_everything() -> FetchArguments {
     FetchArguments {
+        wait: false,
         feeds: None,
         limit: None,
         dry_run: false,

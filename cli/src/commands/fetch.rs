@@ -1,24 +1,25 @@
 //! `podrun fetch`
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt, TryStreamExt};
 use podrun::checkpoint::Reopen;
-use podrun::control::{ControlError, Enqueue, Planned};
-use podrun::domain::{FetchJob, StageName};
+use podrun::control::{ControlError, Drain, Enqueue, Planned};
+use podrun::domain::{EpisodeId, FetchJob, StageName};
 use podrun::feeds::media_url::serving_host;
 use podrun::feeds::{Catalog, FeedCopies};
 use podrun::fetch::{FetchConfig, FetchStage};
-use podrun::manifest::{Identities, Manifest, store_manifest};
+use podrun::manifest::{Identities, Manifest, ManifestFile, ManifestRow, store_manifest};
 use podrun::runtime::http::SafeUrl;
 use podrun::runtime::telemetry::{Event, Observer};
-use podrun::runtime::worker::{Scope, Worker, WorkerConfig};
+use podrun::runtime::worker::{Scope, Worker};
 use serde::Serialize;
 
-use super::run::{Counting, Selection, StageSummary};
+use super::fleet::{self, Submission};
+use super::manifest;
+use super::run::{Counting, Outcome, Selection, StageSummary};
 use crate::args::{FetchArguments, GlobalArguments};
 use crate::exit::{Code, Problem};
 use crate::output::{self, text};
@@ -30,7 +31,7 @@ use crate::wire::{self, Stores};
 #[derive(Debug, Serialize)]
 pub(crate) struct FetchSummary {
     #[serde(flatten)]
-    pub(crate) run: StageSummary,
+    pub(crate) run: Outcome,
     /// Whether nothing was changed.
     dry_run: bool,
     #[serde(flatten)]
@@ -81,7 +82,7 @@ pub(crate) async fn fetch(
     shutdown: &Shutdown,
 ) -> anyhow::Result<FetchSummary> {
     let started = Instant::now();
-    let source = Source::read(settings, options)?;
+    let source = Source::read(settings, options).await?;
     let stores = if options.dry_run {
         Stores::open_existing(settings).await?
     } else {
@@ -98,32 +99,37 @@ pub(crate) async fn fetch(
         true => crawl.file.clone(),
         false => crawl.keep(&stores).await?,
     };
-    let planned = plan(&stores, options, crawl.manifest).await?;
+    let mut todo = Todo::default();
+    let planned = plan(&stores, options, crawl.rows, &mut todo).await?;
     let mut summary = FetchSummary {
-        run: StageSummary::idle(StageName::Fetch, started),
+        run: Outcome::Here(StageSummary::idle(StageName::Fetch, started)),
         dry_run: options.dry_run,
         selection: Selection::of(&planned),
         manifest,
         feeds: crawl.feeds,
         failed_feeds: crawl.failed_feeds,
-        would_fetch: Vec::new(),
+        would_fetch: todo.would_fetch,
     };
-    if options.dry_run {
-        summary.would_fetch = planned.todo.iter().map(would_fetch).collect();
-    } else if !planned.todo.is_empty() {
-        let scope = planned.todo.into_iter().map(|job| job.episode.id);
-        let scope = Some(Arc::new(Scope::new(scope)));
-        summary.run = drain(
-            settings,
-            &stores,
-            observer,
-            shutdown,
-            scope,
-            summary.selection.planned,
-            started,
-        )
-        .await?;
+    if options.dry_run || planned.planned == 0 {
+        return Ok(summary);
     }
+    summary.run = if let Some(fleet) = &stores.fleet {
+        let submission = Submission {
+            stage: StageName::Fetch,
+            episodes: planned.planned,
+            manifest: summary.manifest.clone(),
+            wait: options.wait,
+        };
+        let ended = fleet::run(settings, &stores, fleet, observer, shutdown, submission);
+        Outcome::Fleet(ended.await?)
+    } else {
+        let scope = Some(Arc::new(Scope::new(todo.scope)));
+        let episodes = planned.planned;
+        let ended = drain(
+            settings, &stores, observer, shutdown, scope, episodes, started,
+        );
+        Outcome::Here(ended.await?)
+    };
     Ok(summary)
 }
 
@@ -161,10 +167,7 @@ pub(crate) async fn drain(
         observer: observer.clone(),
         clock: Arc::clone(&stores.clock),
         owner: stores.owner.clone(),
-        config: WorkerConfig {
-            slots: usize::from(settings.fetch.concurrency),
-            ..WorkerConfig::default()
-        },
+        config: stores.worker_config(usize::from(settings.fetch.concurrency)),
         scope,
     };
     let end = wire::run_worker(worker, stage, &shutdown.token).await?;
@@ -175,28 +178,57 @@ pub(crate) async fn drain(
 /// Where the episodes come from; checked before anything is opened.
 enum Source {
     Catalog(Catalog),
-    File(std::path::PathBuf),
+    File(ManifestFile),
 }
 
 /// The episodes that may be fetched, and how they were found.
 struct Crawl {
-    manifest: Manifest,
+    rows: Rows,
     /// Of a manifest that was read.
     file: Option<String>,
     feeds: usize,
     failed_feeds: Vec<String>,
 }
 
+/// Rows of a manifest: those of a crawl are at hand, those of a file are read as they are needed.
+enum Rows {
+    Crawled(Manifest),
+    File(ManifestFile),
+}
+
+/// What a run on this machine keeps of what it plans; one of a fleet may plan any number.
+#[derive(Default)]
+struct Todo {
+    scope: Vec<EpisodeId>,
+    would_fetch: Vec<WouldFetch>,
+}
+
+impl Rows {
+    fn into_jobs(self) -> impl Stream<Item = Result<FetchJob, ControlError>> + Send {
+        let rows = match self {
+            Self::Crawled(manifest) => {
+                let rows = manifest.into_rows().into_iter().map(Ok);
+                futures::stream::iter(rows).boxed()
+            }
+            Self::File(file) => file.into_rows().boxed(),
+        };
+        rows.map_ok(|row: ManifestRow| FetchJob {
+            episode: row.episode,
+        })
+        .map_err(ControlError::from)
+    }
+}
+
 impl Source {
-    fn read(settings: &Settings, options: &FetchArguments) -> anyhow::Result<Self> {
-        if let Some(path) = &options.manifest {
-            return Ok(Self::File(path.clone()));
+    async fn read(settings: &Settings, options: &FetchArguments) -> anyhow::Result<Self> {
+        match &options.manifest {
+            Some(named) => Ok(Self::File(manifest::open(settings, named).await?)),
+            None => Ok(Self::Catalog(read_catalog(settings)?)),
         }
-        Ok(Self::Catalog(read_catalog(settings)?))
     }
 
     async fn episodes(
-        &self,
+        self,
         settings: &Settings,
         stores: &Stores,
         options: &FetchArguments,
@@ -204,9 +236,14 @@ impl Source {
         shutdown: &Shutdown,
     ) -> anyhow::Result<Crawl> {
         match self {
-            Self::File(path) => read_manifest(path),
+            Self::File(file) => Ok(Crawl {
+                file: Some(file.name().to_owned()),
+                rows: Rows::File(file),
+                feeds: 0,
+                failed_feeds: Vec::new(),
+            }),
             Self::Catalog(catalog) => {
-                crawl(catalog, settings, stores, options, observer, shutdown).await
+                crawl(&catalog, settings, stores, options, observer, shutdown).await
             }
         }
     }
@@ -217,26 +254,6 @@ pub(super) fn read_catalog(settings: &Settings) -> Result<Catalog, Problem> {
     Catalog::read(&settings.feeds).map_err(|error| {
         Problem::preflight(error)
             .hint("tier files are tier1_feeds.yaml and so on; name their folder with --feeds DIR")
-    })
-}
-
-/// A manifest from a file, without a crawl.
-pub(super) fn read_manifest_rows(path: &Path) -> anyhow::Result<Manifest> {
-    let mut reader = podrun::manifest::open_file(path).map_err(Problem::preflight)?;
-    let rows: Result<Vec<_>, _> = reader.by_ref().collect();
-    let rows = rows.map_err(Problem::preflight)?;
-    for warning in reader.warnings() {
-        tracing::warn!(manifest = %path.display(), "{warning}");
-    }
-    Ok(Manifest::from_rows(rows))
-}
-
-fn read_manifest(path: &Path) -> anyhow::Result<Crawl> {
-    Ok(Crawl {
-        manifest: read_manifest_rows(path)?,
-        file: Some(path.display().to_string()),
-        feeds: 0,
-        failed_feeds: Vec::new(),
     })
 }
 
@@ -279,18 +296,21 @@ async fn crawl(
         feeds: crawled.len(),
         failed_feeds,
         file: None,
-        manifest: Manifest::from_crawl(crawled),
+        rows: Rows::Crawled(Manifest::from_crawl(crawled)),
     })
 }
 
 impl Crawl {
     /// Writes the manifest of a crawl into the manifests store; one that was read stays where it is.
     async fn keep(&self, stores: &Stores) -> anyhow::Result<Option<String>> {
-        if self.file.is_some() || self.manifest.rows().is_empty() {
+        let Rows::Crawled(manifest) = &self.rows else {
             return Ok(self.file.clone());
+        };
+        if manifest.rows().is_empty() {
+            return Ok(None);
         }
         let today = stores.clock.now().date_naive();
-        let stored = store_manifest(&*stores.manifests, today, &self.manifest).await?;
+        let stored = store_manifest(&*stores.manifests, today, manifest).await?;
         Ok(Some(stored.location))
     }
 }
@@ -298,22 +318,24 @@ impl Crawl {
 async fn plan(
     stores: &Stores,
     options: &FetchArguments,
-    manifest: Manifest,
-) -> anyhow::Result<Planned<FetchJob>> {
+    rows: Rows,
+    todo: &mut Todo,
+) -> anyhow::Result<Planned> {
     let enqueue = Enqueue {
         checkpoints: &*stores.checkpoints,
         queue: (!options.dry_run).then_some(&*stores.fetch_queue),
         products: &stores.raw,
         limit: options.limit,
         reopen: reopen(options.retry_failed),
+        drain: stores.drain(),
         clock: Arc::clone(&stores.clock),
     };
-    let jobs = manifest.into_rows().into_iter().map(|row| {
-        Ok::<_, ControlError>(FetchJob {
-            episode: row.episode,
-        })
-    });
-    Ok(enqueue.run(futures::stream::iter(jobs).boxed()).await?)
+    let take = |job: FetchJob| match (options.dry_run, enqueue.drain) {
+        (true, _) => todo.would_fetch.push(would_fetch(&job)),
+        (false, Drain::ThisRun) => todo.scope.push(job.episode.id),
+        (false, Drain::AnyRun) => {}
+    };
+    Ok(enqueue.run(rows.into_jobs(), take).await?)
 }
 
 pub(super) fn reopen(retry_failed: bool) -> Reopen {
@@ -339,7 +361,7 @@ impl FetchSummary {
         let mut run = StageSummary::idle(StageName::Fetch, started);
         run.interrupted = true;
         Self {
-            run,
+            run: Outcome::Here(run),
             dry_run: options.dry_run,
             selection: Selection::default(),
             manifest: None,
@@ -373,7 +395,7 @@ impl FetchSummary {
             if let Some(manifest) = &self.manifest {
                 lines += &format!("manifest: {manifest}\n");
             }
-            if self.selection.planned == 0 && !self.run.interrupted {
+            if self.selection.planned == 0 && !self.run.is_interrupted() {
                 lines += "nothing to fetch\n";
             } else {
                 lines += &self.run.text("podrun fetch");

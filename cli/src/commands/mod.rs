@@ -3,6 +3,8 @@
 mod demo;
 mod feeds;
 mod fetch;
+mod fleet;
+mod manifest;
 mod run;
 mod status;
 mod transcribe;
@@ -25,6 +27,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Code> {
         Command::Fetch(options) => fetch::run(global, settings, options, &shutdown).await,
         Command::Transcribe(options) => transcribe::run(global, settings, options, &shutdown).await,
         Command::Status(options) => status::run(global, &settings, options).await,
+        Command::Cancel(options) => fleet::cancel(global, &settings, options).await,
         Command::Feeds(options) => feeds::run(global, settings, options, &shutdown).await,
         Command::Demo(_) => demo::run(global, settings, &shutdown).await,
         Command::Worker(options) => worker::run(global, settings, options, &shutdown).await,

@@ -9,6 +9,7 @@ use podrun::runtime::telemetry::{Event, Observer};
 use podrun::runtime::worker::WorkerEnd;
 use serde::Serialize;
 
+use super::fleet::FleetSummary;
 use crate::exit::Code;
 use crate::output::text;
 use crate::signals::Shutdown;
@@ -136,9 +137,9 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    pub(crate) fn of<J>(planned: &Planned<J>) -> Self {
+    pub(crate) fn of(planned: &Planned) -> Self {
         Self {
-            planned: planned.todo.len() as u64,
+            planned: planned.planned,
             present: planned.present,
             given_up: planned.given_up,
             more: planned.limited,
@@ -161,6 +162,34 @@ impl Selection {
             lines += "there are more; run it again for the next ones\n";
         }
         lines
+    }
+}
+
+/// What became of a run: it was worked off here, or given to a fleet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Outcome {
+    Here(StageSummary),
+    Fleet(FleetSummary),
+}
+
+impl Outcome {
+    pub(crate) fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Here(summary) if summary.interrupted)
+    }
+
+    pub(crate) fn code(&self, shutdown: &Shutdown) -> Code {
+        match self {
+            Self::Here(summary) => summary.code(shutdown),
+            Self::Fleet(summary) => summary.code(shutdown),
+        }
+    }
+
+    pub(crate) fn text(&self, command: &str) -> String {
+        match self {
+            Self::Here(summary) => summary.text(command),
+            Self::Fleet(summary) => summary.text(),
+        }
     }
 }
 

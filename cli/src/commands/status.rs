@@ -1,23 +1,115 @@
 //! `podrun status`
 
-use podrun::control::StatusReport;
 use podrun::control::status::{Counts, FailureStatus};
+use podrun::control::{RunRecord, StatusReport};
+use podrun::domain::RunId;
+use podrun::runtime::batch::JobStatus;
+use serde::Serialize;
 
+use super::fleet;
 use crate::args::{GlobalArguments, StatusArguments};
 use crate::exit::Code;
 use crate::output::{self, text};
 use crate::settings::Settings;
-use crate::wire;
+use crate::wire::Stores;
 
 pub(crate) async fn run(
     global: &GlobalArguments,
     settings: &Settings,
     options: &StatusArguments,
 ) -> anyhow::Result<Code> {
-    let stores = wire::Stores::open_existing(settings).await?;
+    let stores = Stores::open_existing(settings).await?;
+    let run = match &options.run {
+        Some(run) => Some(RunStatus::of(&stores, run).await?),
+        None => None,
+    };
     let report = stores.status(usize::from(options.failures)).await?;
-    output::print_result(global, &report, || table(&report))?;
+    let whole = Whole { run, report };
+    output::print_result(global, &whole, || whole.text())?;
     Ok(Code::Done)
+}
+
+/// What the command prints: the report alone, or with a run.
+#[derive(Debug, Serialize)]
+struct Whole {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunStatus>,
+    #[serde(flatten)]
+    report: StatusReport,
+}
+
+impl Whole {
+    fn text(&self) -> String {
+        let run = self.run.as_ref().map(RunStatus::text).unwrap_or_default();
+        run + &table(&self.report)
+    }
+}
+
+/// How a run of a fleet stands.
+#[derive(Debug, Serialize)]
+struct RunStatus {
+    #[serde(flatten)]
+    record: RunRecord,
+    /// How its workers stand; nothing where it has no job.
+    job: Option<JobReport>,
+}
+
+/// Workers of a job by state.
+#[derive(Debug, Serialize)]
+struct JobReport {
+    pending: u32,
+    running: u32,
+    succeeded: u32,
+    failed: u32,
+    restarts: u32,
+    reasons: Vec<String>,
+}
+
+impl From<JobStatus> for JobReport {
+    fn from(status: JobStatus) -> Self {
+        Self {
+            pending: status.pending,
+            running: status.running,
+            succeeded: status.succeeded,
+            failed: status.failed,
+            restarts: status.restarts,
+            reasons: status.reasons,
+        }
+    }
+}
+
+impl RunStatus {
+    async fn of(stores: &Stores, run: &RunId) -> anyhow::Result<Self> {
+        let (fleet, record) = fleet::record(stores, run).await?;
+        let job = fleet.jobs.find(record.stage, run.as_str()).await?;
+        let status = match &job {
+            Some(job) => Some(fleet.jobs.describe(job).await?),
+            None => None,
+        };
+        let job = status.map(JobReport::from);
+        Ok(Self { record, job })
+    }
+
+    fn text(&self) -> String {
+        let record = &self.record;
+        let mut lines = format!(
+            "{}: {} planned at {}\n",
+            record.run,
+            text::count(record.planned, "episode"),
+            record.submitted_at.format("%Y-%m-%d %H:%M:%S UTC"),
+        );
+        let Some(job) = &self.job else {
+            return lines + "  no job: its submission failed, or AWS Batch has forgotten it\n";
+        };
+        lines += &format!(
+            "  workers: {} waiting, {} at it, {} ended, {} failed; {} started anew\n",
+            job.pending, job.running, job.succeeded, job.failed, job.restarts
+        );
+        for reason in &job.reasons {
+            lines += &format!("  {}\n", text::printable(reason));
+        }
+        lines
+    }
 }
 
 /// The report for people.

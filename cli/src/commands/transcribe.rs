@@ -4,21 +4,23 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::{Stream, StreamExt, TryStreamExt};
-use podrun::control::{ControlError, Enqueue, Planned};
-use podrun::domain::{StageName, TranscribeJob};
+use podrun::control::{ControlError, Drain, Enqueue, Planned};
+use podrun::domain::{EpisodeId, StageName, TranscribeJob};
+use podrun::manifest::{ManifestFile, ManifestRow};
 use podrun::raw::{EpisodeMeta, RawError};
 use podrun::runtime::telemetry::{Event, Observer};
-use podrun::runtime::worker::{Scope, Worker, WorkerConfig};
+use podrun::runtime::worker::{Scope, Worker};
 use podrun::transcribe::stage::TranscribeStage;
 use serde::Serialize;
 
-use super::fetch::{read_manifest_rows, reopen};
-use super::run::{Counting, Selection, StageSummary};
-use super::transcribe_files;
+use super::fetch::reopen;
+use super::fleet::{self, Submission};
+use super::run::{Counting, Outcome, Selection, StageSummary};
+use super::{manifest, transcribe_files};
 use crate::args::{GlobalArguments, TranscribeArguments};
-use crate::exit::{Code, Problem};
+use crate::exit::Code;
 use crate::output::{self, text};
-use crate::settings::{Settings, TranscribeSettings};
+use crate::settings::{Settings, Target, TranscribeSettings};
 use crate::signals::Shutdown;
 use crate::wire::{self, Stores, speech};
 
@@ -26,7 +28,7 @@ use crate::wire::{self, Stores, speech};
 #[derive(Debug, Serialize)]
 pub(crate) struct TranscribeSummary {
     #[serde(flatten)]
-    pub(crate) run: StageSummary,
+    pub(crate) run: Outcome,
     model: String,
     /// Whether nothing was changed.
     dry_run: bool,
@@ -63,39 +65,53 @@ pub(crate) async fn transcribe(
     shutdown: &Shutdown,
 ) -> anyhow::Result<TranscribeSummary> {
     let started = Instant::now();
-    if let Some(uri) = &options.manifest_s3 {
-        return Err(Problem::preflight(format!(
-            "{uri}: this build has no AWS target, so it cannot read manifests on S3"
-        ))
-        .hint("copy the manifest here and name it with --manifest")
-        .into());
-    }
-    let model = speech::check(&settings.transcribe)?;
+    let named = options.manifest.as_ref().or(options.manifest_s3.as_ref());
+    let listed = match named {
+        Some(named) => Some(manifest::open(settings, named).await?),
+        None => None,
+    };
+    // A fleet's model is where its workers are.
+    let model = match settings.target {
+        Target::Local => Some(speech::check(&settings.transcribe)?),
+        Target::Aws => None,
+    };
     let stores = if options.dry_run {
         Stores::open_existing(settings).await?
     } else {
         Stores::open(settings).await?
     };
-    let planned = plan(&stores, options).await?;
+    let mut todo = Todo::default();
+    let name = listed.as_ref().map(|file| file.name().to_owned());
+    let planned = plan(&stores, options, listed, &mut todo).await?;
     let mut summary = TranscribeSummary {
-        run: StageSummary::idle(StageName::Transcribe, started),
+        run: Outcome::Here(StageSummary::idle(StageName::Transcribe, started)),
         model: settings.transcribe.model.clone(),
         dry_run: options.dry_run,
         selection: Selection::of(&planned),
-        would_transcribe: Vec::new(),
+        would_transcribe: todo.would_transcribe,
     };
-    if options.dry_run {
-        let names = planned.todo.iter().map(|job| job.episode.to_string());
-        summary.would_transcribe = names.collect();
-    } else if !planned.todo.is_empty() {
-        let scope = Scope::new(planned.todo.into_iter().map(|job| job.episode));
+    if options.dry_run || planned.planned == 0 {
+        return Ok(summary);
+    }
+    let episodes = planned.planned;
+    if let Some(fleet) = &stores.fleet {
+        let submission = Submission {
+            stage: StageName::Transcribe,
+            episodes,
+            manifest: name,
+            wait: options.wait,
+        };
+        let ended = fleet::run(settings, &stores, fleet, observer, shutdown, submission);
+        summary.run = Outcome::Fleet(ended.await?);
+    } else if let Some(model) = model {
         let work = Work {
             model,
-            scope: Some(Arc::new(scope)),
-            episodes: summary.selection.planned,
+            scope: Some(Arc::new(Scope::new(todo.scope))),
+            episodes,
             started,
         };
-        summary.run = drain(settings, &stores, observer, shutdown, work).await?;
+        let ended = drain(settings, &stores, observer, shutdown, work);
+        summary.run = Outcome::Here(ended.await?);
     }
     Ok(summary)
 }
@@ -140,11 +156,8 @@ pub(crate) async fn drain(
         observer: observer.clone(),
         clock: Arc::clone(&stores.clock),
         owner: stores.owner.clone(),
-        config: WorkerConfig {
-            // While the model works on one episode, the next is read, decoded and searched for speech.
-            slots: 2,
-            ..WorkerConfig::default()
-        },
+        // While the model works on one episode, the next is read, decoded and searched for speech.
+        config: stores.worker_config(2),
         scope: work.scope,
     };
     let end = wire::run_worker(worker, stage, &shutdown.token).await?;
@@ -178,27 +191,44 @@ pub(crate) async fn load(
 async fn plan(
     stores: &Stores,
     options: &TranscribeArguments,
-) -> anyhow::Result<Planned<TranscribeJob>> {
+    listed: Option<ManifestFile>,
+    todo: &mut Todo,
+) -> anyhow::Result<Planned> {
     let enqueue = Enqueue {
         checkpoints: &*stores.checkpoints,
         queue: (!options.dry_run).then_some(&*stores.transcribe_queue),
         products: &stores.stage,
         limit: options.limit,
         reopen: reopen(options.retry_failed),
+        drain: stores.drain(),
         clock: Arc::clone(&stores.clock),
     };
-    let planned = match &options.manifest {
-        Some(path) => {
-            let rows = read_manifest_rows(path)?.into_rows().into_iter();
-            let jobs = rows.map(|row| {
-                let episode = row.episode.id;
-                Ok::<_, ControlError>(TranscribeJob { episode })
-            });
-            enqueue.run(futures::stream::iter(jobs).boxed()).await?
-        }
-        None => enqueue.run(fetched(stores).boxed()).await?,
+    let take = |job: TranscribeJob| match (options.dry_run, enqueue.drain) {
+        (true, _) => todo.would_transcribe.push(job.episode.to_string()),
+        (false, Drain::ThisRun) => todo.scope.push(job.episode),
+        (false, Drain::AnyRun) => {}
     };
-    Ok(planned)
+    let jobs = match listed {
+        Some(file) => listed_jobs(file).boxed(),
+        None => fetched(stores).boxed(),
+    };
+    Ok(enqueue.run(jobs, take).await?)
+}
+
+/// What a run on this machine keeps of what it plans; one of a fleet may plan any number.
+#[derive(Default)]
+struct Todo {
+    scope: Vec<EpisodeId>,
+    would_transcribe: Vec<String>,
+}
+
+fn listed_jobs(
+    file: ManifestFile,
+) -> impl Stream<Item = Result<TranscribeJob, ControlError>> + Send {
+    let job = |row: ManifestRow| TranscribeJob {
+        episode: row.episode.id,
+    };
+    file.into_rows().map_ok(job).map_err(ControlError::from)
 }
 
 /// Every episode whose audio is in the raw store, page by page; one whose metadata cannot be read is

@@ -7,9 +7,9 @@ use super::{fetch, transcribe};
 use crate::args::{GlobalArguments, WorkerArguments, WorkerStage};
 use crate::exit::Code;
 use crate::output;
-use crate::settings::Settings;
+use crate::settings::{Settings, Target};
 use crate::signals::Shutdown;
-use crate::wire::{Stores, speech};
+use crate::wire::{self, Stores, speech};
 
 pub(crate) async fn run(
     global: &GlobalArguments,
@@ -18,18 +18,23 @@ pub(crate) async fn run(
     shutdown: &Shutdown,
 ) -> anyhow::Result<Code> {
     let started = Instant::now();
+    if let Some(run) = &options.run {
+        settings = wire::settings_of_run(&settings, run).await?;
+    }
+    wire::watch_interruption(&settings, shutdown);
     let observer = Counting::new(output::observer(global));
-    let summary = match &options.stage {
+    let (stores, summary) = match &options.stage {
         WorkerStage::Fetch { concurrency } => {
             if let Some(concurrency) = concurrency {
                 settings.fetch.concurrency = *concurrency;
             }
             let stores = Stores::open(&settings).await?;
             let queued = stores.fetch_queue.depth().await?.outstanding();
-            fetch::drain(
+            let drained = fetch::drain(
                 &settings, &stores, observer, shutdown, None, queued, started,
-            )
-            .await?
+            );
+            let summary = drained.await;
+            (stores, summary)
         }
         WorkerStage::Transcribe(options) => {
             settings.transcribe.apply(&options.speech)?;
@@ -42,10 +47,20 @@ pub(crate) async fn run(
                 episodes: stores.transcribe_queue.depth().await?.outstanding(),
                 started,
             };
-            transcribe::drain(&settings, &stores, observer, shutdown, work).await?
+            let summary = transcribe::drain(&settings, &stores, observer, shutdown, work).await;
+            (stores, summary)
         }
     };
+    // Also where the worker failed: what was measured before is true.
+    if let Err(error) = stores.metrics.flush().await {
+        tracing::warn!(%error, "the last measurements were not sent");
+    }
+    let summary = summary?;
     let command = format!("podrun worker {}", summary.stage);
     output::print_result(global, &summary, || summary.text(&command))?;
-    Ok(summary.code(shutdown))
+    // A job that is told to end handed everything back: its next attempt, or the next run, goes on.
+    match (settings.target, summary.interrupted) {
+        (Target::Aws, true) => Ok(Code::Waiting),
+        _ => Ok(summary.code(shutdown)),
+    }
 }

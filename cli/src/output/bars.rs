@@ -183,6 +183,11 @@ impl Observer for Bars {
                 }
                 self.say(event);
             }
+            Event::FleetProgress { done, failed, .. } => {
+                if let Some(main) = &self.state().main {
+                    main.set_position(done + failed);
+                }
+            }
             Event::StageEnded { .. } => {
                 if let Some(main) = self.state().main.take() {
                     main.finish_and_clear();

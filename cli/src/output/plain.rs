@@ -112,6 +112,16 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
                 text::printable(&episode.to_string())
             )
         }
+        Event::FleetProgress {
+            stage,
+            workers,
+            done,
+            failed,
+            left,
+        } => format!(
+            "{stage}: {} at it, {done} done, {failed} failed, {left} left",
+            text::count(u64::from(*workers), "worker")
+        ),
         Event::ModelLoaded { model, elapsed_s } => {
             format!(
                 "model {} loaded in {elapsed_s:.1} s",

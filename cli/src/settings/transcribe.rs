@@ -6,7 +6,7 @@ use podrun::transcribe::formats::{CueLayout, Output, OutputFormat};
 use podrun::transcribe::languages::language_code;
 use podrun::transcribe::options::{Mode, TranscribeOptions};
 use podrun::transcribe::tokenizer::Task;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::args::{
     DecodingArguments, FormatName, GuardArguments, ModelArguments, OrNone, SpeechArguments,
@@ -15,7 +15,7 @@ use crate::args::{
 use crate::exit::Problem;
 
 /// `[transcribe]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TranscribeSettings {
     /// Name, hub repository or folder.

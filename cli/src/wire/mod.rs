@@ -4,35 +4,39 @@
 #[cfg_attr(not(feature = "whisper"), path = "no_speech.rs")]
 pub(crate) mod speech;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod aws;
+mod local;
 
-use podrun::checkpoint::{Checkpoints, MemoryCheckpoints, SqliteCheckpoints};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use podrun::checkpoint::Checkpoints;
 use podrun::control::status::Sources;
-use podrun::control::{StatusReport, status};
-use podrun::domain::{OwnerId, StageName};
+use podrun::control::{Drain, RunRecord, StatusReport, status};
+use podrun::domain::{OwnerId, RunKey, StageName};
 use podrun::feeds::{CrawlOptions, Crawler, HttpFeedFetcher};
-use podrun::politeness::{HostWindows, MemoryHostWindows, PacedGate, SqliteHostWindows, Throttle};
-use podrun::queue::{MemoryQueue, Queue, SqliteQueue};
+use podrun::politeness::{HostWindows, PacedGate, Throttle};
+use podrun::queue::Queue;
 use podrun::raw::RawStore;
+use podrun::runtime::aws::InterruptionNotices;
 use podrun::runtime::batch::{JobRunner, JobSpec, LocalJobRunner};
-use podrun::runtime::blob::{BlobError, BlobStore, DirectoryBlobStore, MemoryBlobStore};
-use podrun::runtime::clock::{Clock, SystemClock};
+use podrun::runtime::blob::BlobStore;
+use podrun::runtime::clock::Clock;
 use podrun::runtime::http::{HopGate, HttpClient};
-use podrun::runtime::owners::{OwnerGuard, OwnerRegistry};
-use podrun::runtime::sqlite::Database;
-use podrun::runtime::telemetry::{MemoryMetrics, Metrics, Observer, SqliteMetrics};
-use podrun::runtime::worker::{FatalError, Stage, Worker, WorkerEnd};
+use podrun::runtime::owners::OwnerGuard;
+use podrun::runtime::telemetry::{Metrics, Observer};
+use podrun::runtime::worker::{FatalError, Stage, Worker, WorkerConfig, WorkerEnd};
 use podrun::stage::StageStore;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::Problem;
-use crate::settings::Settings;
+use crate::settings::{Settings, Target};
 use crate::signals::Shutdown;
 
-const MOVE_HINT: &str = "choose another place with --data-dir, or make this one writable";
+pub(crate) use aws::Fleet;
 
-/// The local target: everything a command works on.
+/// Everything a command works on, whichever the target.
 #[derive(Debug)]
 pub(crate) struct Stores {
     pub(crate) raw: RawStore,
@@ -44,101 +48,64 @@ pub(crate) struct Stores {
     pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) owner: OwnerId,
+    /// Who works on the AWS target; on the local one, this process does.
+    pub(crate) fleet: Option<Fleet>,
     windows: Arc<dyn HostWindows>,
     /// Says to other processes that this one lives; none where nothing is leased.
     _alive: Option<OwnerGuard>,
 }
 
 impl Stores {
-    /// Opens the data directory for work, making what is missing, and takes back what killed
-    /// processes left leased or half written.
+    /// Opens the target for work, making what is missing where that is a directory.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, Problem> {
-        let root = &settings.data_dir;
-        std::fs::create_dir_all(root).map_err(|error| {
-            let root = root.display();
-            Problem::preflight(format!("cannot make the data directory {root}: {error}"))
-                .hint(MOVE_HINT)
-        })?;
-        let directories = Directories::open(root)?;
-        for store in directories.all() {
-            store.sweep().await.map_err(unusable)?;
+        match settings.target {
+            Target::Local => local::open(settings).await,
+            Target::Aws => aws::open(settings).await,
         }
-        let registry = OwnerRegistry::new(root.join("workers"));
-        let owner = OwnerId::generate("local");
-        let alive = registry.register(&owner).map_err(preflight)?;
-        let (mut stores, database) = Self::over(root, directories, settings, owner)?;
-        stores._alive = Some(alive);
-        release_dead(&database, &registry, settings, &stores.clock)
-            .await
-            .map_err(Problem::preflight)?;
-        Ok(stores)
     }
 
-    /// Opens a data directory to look at it; one that does not exist is empty.
+    /// Opens the target to look at it; a data directory that does not exist is empty.
     pub(crate) async fn open_existing(settings: &Settings) -> Result<Self, Problem> {
-        let root = &settings.data_dir;
-        if !root.join("podrun.db").exists() && !root.join("raw").exists() {
-            return Ok(Self::in_memory(settings));
-        }
-        let directories = Directories::open(root)?;
-        Ok(Self::over(root, directories, settings, OwnerId::generate("local"))?.0)
-    }
-
-    /// Nothing is there and nothing will be kept.
-    fn in_memory(settings: &Settings) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let queue = || Arc::new(MemoryQueue::new(Arc::clone(&clock)));
-        Self {
-            raw: RawStore::new(Arc::new(MemoryBlobStore::new())),
-            stage: StageStore::new(Arc::new(MemoryBlobStore::new())),
-            manifests: Arc::new(MemoryBlobStore::new()),
-            fetch_queue: queue(),
-            transcribe_queue: queue(),
-            checkpoints: Arc::new(MemoryCheckpoints::new(Arc::clone(&clock))),
-            metrics: Arc::new(MemoryMetrics::default()),
-            windows: Arc::new(MemoryHostWindows::new(
-                settings.politeness.clone(),
-                Arc::clone(&clock),
-            )),
-            clock,
-            owner: OwnerId::generate("local"),
-            _alive: None,
+        match settings.target {
+            Target::Local => local::open_existing(settings),
+            Target::Aws => aws::open(settings).await,
         }
     }
 
-    fn over(
-        root: &Path,
-        directories: Directories,
-        settings: &Settings,
-        owner: OwnerId,
-    ) -> Result<(Self, Database), Problem> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let database = Database::open(root.join("podrun.db")).map_err(Problem::preflight)?;
-        let queue = |stage| {
-            Arc::new(SqliteQueue::new(
-                database.clone(),
-                stage,
-                Arc::clone(&clock),
-            ))
+    /// The queue of a stage.
+    pub(crate) fn queue(&self, stage: StageName) -> &Arc<dyn Queue> {
+        match stage {
+            StageName::Fetch => &self.fetch_queue,
+            StageName::Transcribe => &self.transcribe_queue,
+        }
+    }
+
+    /// Whose messages a worker of this target takes.
+    pub(crate) fn drain(&self) -> Drain {
+        match self.fleet {
+            Some(_) => Drain::AnyRun,
+            None => Drain::ThisRun,
+        }
+    }
+
+    /// How a worker of this target behaves.
+    pub(crate) fn worker_config(&self, slots: usize) -> WorkerConfig {
+        let local = WorkerConfig {
+            slots,
+            ..WorkerConfig::default()
         };
-        let stores = Self {
-            raw: RawStore::new(Arc::new(directories.raw)),
-            stage: StageStore::new(Arc::new(directories.stage)),
-            manifests: Arc::new(directories.manifests),
-            fetch_queue: queue(StageName::Fetch),
-            transcribe_queue: queue(StageName::Transcribe),
-            checkpoints: Arc::new(SqliteCheckpoints::new(database.clone(), Arc::clone(&clock))),
-            metrics: Arc::new(SqliteMetrics::new(database.clone())),
-            windows: Arc::new(SqliteHostWindows::new(
-                database.clone(),
-                settings.politeness.clone(),
-                Arc::clone(&clock),
-            )),
-            clock,
-            owner,
-            _alive: None,
-        };
-        Ok((stores, database))
+        match self.fleet {
+            None => local,
+            // Leases outlast a throttled service; a killed worker's episodes rest so long. Receiving
+            // waits 20 s itself, and three empty answers are believed where counts are approximate.
+            Some(_) => WorkerConfig {
+                lease: Duration::from_secs(300),
+                poll: Duration::ZERO,
+                empty_polls: 3,
+                patience: Duration::from_secs(360),
+                ..local
+            },
+        }
     }
 
     /// Keeps requests within the hosts' limits: this process spaces its own starts, and what passes
@@ -206,7 +173,9 @@ pub(crate) async fn run_worker<S: Stage>(
         Box::pin(Arc::clone(&worker).run(stop))
     };
     let runner = LocalJobRunner::new(Box::new(launch), stop.clone());
-    let job = runner.submit(JobSpec { stage, workers: 1 }).await?;
+    let job = runner
+        .submit(JobSpec::new(stage.as_str(), stage, 1))
+        .await?;
     runner.wait(&job).await.map_err(|error| match error {
         podrun::runtime::batch::JobError::Backend(source)
             if source.downcast_ref::<FatalError>().is_some() =>
@@ -219,58 +188,50 @@ pub(crate) async fn run_worker<S: Stage>(
     })
 }
 
-/// The three object stores of a data directory.
-struct Directories {
-    raw: DirectoryBlobStore,
-    stage: DirectoryBlobStore,
-    manifests: DirectoryBlobStore,
-}
-
-impl Directories {
-    fn open(root: &Path) -> Result<Self, Problem> {
-        let store = |name| DirectoryBlobStore::open(root.join(name)).map_err(unusable);
-        Ok(Self {
-            raw: store("raw")?,
-            stage: store("stage")?,
-            manifests: store("manifests")?,
-        })
-    }
-
-    fn all(&self) -> [&DirectoryBlobStore; 3] {
-        [&self.raw, &self.stage, &self.manifests]
+/// Looks out for the notice that a Spot instance is taken back, two minutes ahead; Fargate sends
+/// SIGTERM instead.
+pub(crate) fn watch_interruption(settings: &Settings, shutdown: &Shutdown) {
+    if settings.target == Target::Aws && aws::is_on_ec2() {
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move {
+            let notices = InterruptionNotices::new();
+            if notices.wait(&shutdown.token).await {
+                tracing::warn!("the instance is being taken back; handing the work over");
+                shutdown.reclaimed();
+            }
+        });
     }
 }
 
-fn unusable(error: BlobError) -> Problem {
-    Problem::preflight(error).hint(MOVE_HINT)
-}
-
-fn preflight(error: impl std::fmt::Display) -> Problem {
-    Problem::preflight(error).hint(MOVE_HINT)
-}
-
-/// Takes back at once what processes that are gone had leased; waiting for the leases to end would
-/// cost a minute after every kill.
-async fn release_dead(
-    database: &Database,
-    registry: &OwnerRegistry,
+/// The bucket and the key of an `s3://` address.
+pub(crate) async fn s3_object(
     settings: &Settings,
-    clock: &Arc<dyn Clock>,
-) -> anyhow::Result<()> {
-    for owner in registry.dead_owners()? {
-        for stage in StageName::ALL {
-            let queue = SqliteQueue::new(database.clone(), stage, Arc::clone(clock));
-            queue.release_owner(&owner).await?;
-        }
-        let checkpoints = SqliteCheckpoints::new(database.clone(), Arc::clone(clock));
-        checkpoints.release_owner(&owner).await?;
-        let limits = settings.politeness.clone();
-        let windows = SqliteHostWindows::new(database.clone(), limits, Arc::clone(clock));
-        windows.release_owner(&owner).await?;
-        registry.forget(&owner)?;
-        tracing::info!(%owner, "took back the work of a process that is gone");
+    uri: &str,
+) -> Result<(Arc<dyn BlobStore>, String), Problem> {
+    let parts = uri
+        .strip_prefix("s3://")
+        .and_then(|rest| rest.split_once('/'));
+    match parts.filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty()) {
+        Some((bucket, key)) => Ok((aws::bucket(settings, bucket).await?, key.to_owned())),
+        None => Err(Problem::usage(format!("{uri}: no address of an object"))
+            .hint("it looks like s3://BUCKET/KEY")),
     }
-    Ok(())
+}
+
+/// The settings of the run that a worker belongs to.
+pub(crate) async fn settings_of_run(settings: &Settings, uri: &str) -> anyhow::Result<Settings> {
+    let (store, key) = s3_object(settings, uri).await?;
+    let run = RunKey::run_of(&key).ok_or_else(|| {
+        Problem::usage(format!("{uri}: no record of a run"))
+            .hint("it looks like s3://BUCKET/runs/RUN.json")
+    })?;
+    let record = RunRecord::read(&*store, &run).await;
+    let record = record.map_err(Problem::preflight)?;
+    let taken = settings.of_record(record.settings);
+    Ok(taken.map_err(|error| {
+        Problem::preflight(format!("{uri}: {error}"))
+            .hint("the run was submitted by another version of podrun than its workers are")
+    })?)
 }
 
 /// Where an object of a store lies, relative to the working directory where it can be.

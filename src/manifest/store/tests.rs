@@ -3,9 +3,10 @@ use std::fmt;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 
 use super::*;
-use crate::manifest::episode_for_test;
+use crate::manifest::{ManifestFile, ManifestRow, episode_for_test};
 use crate::runtime::blob::{BlobInfo, BlobWriter, Version};
 
 /// The part of a store that manifests need, with a rival that takes names between look and write.
@@ -119,9 +120,10 @@ async fn names_count_up_through_the_day_and_the_text_comes_back() {
     );
     assert_eq!(stored_as(&shelf).await, "20260309-2.csv");
     assert_eq!(stored_as(&shelf).await, "20260309-3.csv");
-    let (rows, warnings) = read_stored(&shelf, &stored.key).await.unwrap();
-    assert_eq!(rows, manifest().into_rows());
-    assert_eq!(warnings, Vec::<String>::new());
+    let file = ManifestFile::copy(&shelf, &stored.key).await.unwrap();
+    assert_eq!(file.warnings(), Vec::<String>::new());
+    assert_eq!(file.name(), "shelf/20260309.csv");
+    assert_eq!(rows(file).await, manifest().into_rows());
 }
 
 #[tokio::test]
@@ -151,8 +153,12 @@ async fn a_rival_costs_a_number_and_no_manifest() {
     assert!(matches!(error, ManifestStoreError::Contended { .. }));
 }
 
-#[test]
-fn a_local_file_is_read_and_a_missing_one_named() {
+async fn rows(file: ManifestFile) -> Vec<ManifestRow> {
+    file.into_rows().map(Result::unwrap).collect().await
+}
+
+#[tokio::test]
+async fn a_local_file_is_read_and_a_missing_one_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.csv");
     write_file(&path, &manifest()).unwrap();
@@ -161,10 +167,10 @@ fn a_local_file_is_read_and_a_missing_one_named() {
         1,
         "nothing else is left there"
     );
-    let rows: Vec<_> = open_file(&path).unwrap().map(Result::unwrap).collect();
-    assert_eq!(rows, manifest().into_rows());
+    let file = ManifestFile::open(&path).await.unwrap();
+    assert_eq!(rows(file).await, manifest().into_rows());
     for wrong in [folder.path(), &folder.path().join("none.csv")] {
-        let message = open_file(wrong).unwrap_err().to_string();
+        let message = ManifestFile::open(wrong).await.unwrap_err().to_string();
         assert!(message.contains("check the path"), "{message}");
         let below = wrong.join("deeper/m.csv");
         assert!(matches!(
@@ -172,4 +178,18 @@ fn a_local_file_is_read_and_a_missing_one_named() {
             Err(ManifestStoreError::Write { .. })
         ));
     }
+}
+
+#[tokio::test]
+async fn an_episode_that_is_listed_twice_is_read_once_and_a_bad_row_before_any_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.csv");
+    let head = "feed_slug,guid,enclosure_url\n";
+    let good = "show,a,https://example.com/a.mp3\n";
+    std::fs::write(&path, format!("{head}{good}{good}")).unwrap();
+    let file = ManifestFile::open(&path).await.unwrap();
+    assert_eq!(rows(file).await.len(), 1);
+    std::fs::write(&path, format!("{head}{good}show,b,\n")).unwrap();
+    let error = ManifestFile::open(&path).await.unwrap_err().to_string();
+    assert!(error.contains("m.csv:3:"), "{error}");
 }

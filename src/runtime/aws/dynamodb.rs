@@ -167,9 +167,11 @@ impl Table {
     ///
     /// [`TableError::Call`], [`TableError::Unprocessed`].
     pub async fn get_many(&self, keys: &[Item]) -> Result<Vec<Item>, TableError> {
-        let batches = keys
+        // Collected first: a stream over borrowed keys cannot be sent to another thread.
+        let batches: Vec<_> = keys
             .chunks(BATCH)
-            .map(|batch| self.get_batch(batch.to_vec()));
+            .map(|batch| self.get_batch(batch.to_vec()))
+            .collect();
         let batches: Vec<Vec<Item>> = stream::iter(batches)
             .buffer_unordered(BATCHES)
             .try_collect()

@@ -6,15 +6,16 @@
 
 pub mod dynamodb;
 mod error;
+mod interruption;
 
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use serde::Deserialize;
 
 pub use error::{AwsError, SetupError};
+pub use interruption::InterruptionNotices;
 
 /// Attempts of one call, the first included. The SDK's default of 3 gives up within a second of
 /// throttling, which a fleet that starts together meets.
@@ -29,8 +30,7 @@ const READ: Duration = Duration::from_secs(40);
 const ATTEMPT: Duration = Duration::from_secs(90);
 
 /// How to reach an account.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AwsConfig {
     /// Region, such as `us-east-1`.
     pub region: Option<String>,
@@ -38,8 +38,9 @@ pub struct AwsConfig {
     pub profile: Option<String>,
     /// One endpoint for every service: a stand-in on this machine.
     pub endpoint_url: Option<String>,
-    /// Buckets in the path rather than in the host name; most stand-ins for S3 need it.
-    pub path_style: bool,
+    /// Buckets in the path rather than in the host name; `None` puts them there where the endpoint is
+    /// an IP address or `localhost`, which have no names below them.
+    pub path_style: Option<bool>,
 }
 
 /// One client a service. Cheap to clone.
@@ -55,6 +56,8 @@ pub struct AwsClients {
     pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// Jobs.
     pub batch: aws_sdk_batch::Client,
+    /// Where all that is.
+    pub region: String,
 }
 
 impl AwsClients {
@@ -90,7 +93,9 @@ impl AwsClients {
         if resolved.region().is_none() {
             return Err(SetupError::NoRegion);
         }
-        Ok(Self::over(&resolved, config.path_style))
+        let path_style = config.path_style;
+        let path_style = path_style.unwrap_or_else(|| has_no_names(resolved.endpoint_url()));
+        Ok(Self::over(&resolved, path_style))
     }
 
     /// Clients over a configuration of the SDK.
@@ -104,6 +109,50 @@ impl AwsClients {
             dynamodb: aws_sdk_dynamodb::Client::new(config),
             cloudwatch: aws_sdk_cloudwatch::Client::new(config),
             batch: aws_sdk_batch::Client::new(config),
+            region: config.region().map(Region::to_string).unwrap_or_default(),
+        }
+    }
+
+    /// The address of a queue by its name.
+    ///
+    /// # Errors
+    /// What SQS says, `QueueDoesNotExist` where there is none in this account and region.
+    pub async fn queue_url(&self, name: &str) -> Result<String, AwsError> {
+        let found = self.sqs.get_queue_url().queue_name(name).send().await;
+        let found = found.map_err(|error| AwsError::new("GetQueueUrl", &error))?;
+        found.queue_url.ok_or_else(|| AwsError {
+            operation: "GetQueueUrl",
+            code: None,
+            message: format!("the answer has no address of the queue {name}"),
+        })
+    }
+}
+
+/// Whether no host name can stand below the endpoint's.
+fn has_no_names(endpoint: Option<&str>) -> bool {
+    let url = endpoint.and_then(|endpoint| url::Url::parse(endpoint).ok());
+    match url.as_ref().and_then(url::Url::host) {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(_) => true,
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_go_into_the_path_where_no_name_can_hold_them() {
+        for endpoint in [
+            "http://127.0.0.1:4566",
+            "http://localhost:4566/",
+            "http://[::1]:1",
+        ] {
+            assert!(has_no_names(Some(endpoint)), "{endpoint}");
+        }
+        for endpoint in [None, Some("https://s3.example.com"), Some("garbage")] {
+            assert!(!has_no_names(endpoint), "{endpoint:?}");
         }
     }
 }

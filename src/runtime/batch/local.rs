@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -13,12 +13,15 @@ use super::{JobError, JobId, JobRunner, JobSpec, JobStatus};
 use crate::domain::StageName;
 use crate::runtime::worker::{FatalError, WorkerEnd};
 
+type WorkerResult = Result<WorkerEnd, FatalError>;
+
 /// Starts one worker of a stage; it ends by itself, or soon after the token is cancelled.
-pub type Launch = dyn Fn(StageName, CancellationToken) -> BoxFuture<'static, Result<WorkerEnd, FatalError>>
-    + Send
-    + Sync;
+pub type Launch =
+    dyn Fn(StageName, CancellationToken) -> BoxFuture<'static, WorkerResult> + Send + Sync;
 
 /// The runner of the local target: a worker is a task, a job is as many of them as it asks for.
+///
+/// Command lines and variables have no use here: a task knows what its process knows.
 pub struct LocalJobRunner {
     launch: Box<Launch>,
     stop: CancellationToken,
@@ -27,7 +30,31 @@ pub struct LocalJobRunner {
 
 struct Running {
     stop: CancellationToken,
-    workers: Vec<JoinHandle<Result<WorkerEnd, FatalError>>>,
+    workers: Vec<JoinHandle<WorkerResult>>,
+    ends: Arc<Mutex<Ends>>,
+}
+
+/// How the workers that have ended did.
+#[derive(Default)]
+struct Ends {
+    succeeded: u32,
+    reasons: Vec<String>,
+}
+
+impl Ends {
+    fn note(&mut self, end: &WorkerResult) {
+        let reason = match end {
+            Ok(WorkerEnd::Stopped) => "stopped".to_owned(),
+            Ok(_) => {
+                self.succeeded += 1;
+                return;
+            }
+            Err(error) => error.to_string(),
+        };
+        if !self.reasons.contains(&reason) && self.reasons.len() < JobStatus::MAX_REASONS {
+            self.reasons.push(reason);
+        }
+    }
 }
 
 impl LocalJobRunner {
@@ -62,6 +89,28 @@ impl LocalJobRunner {
     fn jobs(&self) -> MutexGuard<'_, HashMap<JobId, Running>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn start(&self, job: &JobSpec) -> Running {
+        let stop = self.stop.child_token();
+        let ends = Arc::new(Mutex::new(Ends::default()));
+        let start_one = |_| {
+            let worker = (self.launch)(job.stage, stop.clone());
+            let ends = Arc::clone(&ends);
+            tokio::spawn(async move {
+                let end = worker.await;
+                ends.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .note(&end);
+                end
+            })
+        };
+        let workers = (0..job.workers.max(1)).map(start_one).collect();
+        Running {
+            stop,
+            workers,
+            ends,
+        }
+    }
 }
 
 impl fmt::Debug for LocalJobRunner {
@@ -75,24 +124,34 @@ impl fmt::Debug for LocalJobRunner {
 #[async_trait]
 impl JobRunner for LocalJobRunner {
     async fn submit(&self, job: JobSpec) -> Result<JobId, JobError> {
-        let id = JobId(format!("{}-{}", job.stage, uuid::Uuid::new_v4().simple()));
-        let stop = self.stop.child_token();
-        let workers = (0..job.workers.max(1))
-            .map(|_| tokio::spawn((self.launch)(job.stage, stop.clone())))
-            .collect();
-        self.jobs().insert(id.clone(), Running { stop, workers });
+        let id = JobId(job.name.clone());
+        self.jobs()
+            .entry(id.clone())
+            .or_insert_with(|| self.start(&job));
         Ok(id)
+    }
+
+    async fn find(&self, _: StageName, name: &str) -> Result<Option<JobId>, JobError> {
+        let id = JobId(name.to_owned());
+        Ok(self.jobs().contains_key(&id).then_some(id))
     }
 
     async fn describe(&self, job: &JobId) -> Result<JobStatus, JobError> {
         let jobs = self.jobs();
-        let running = jobs
+        let job = jobs
             .get(job)
             .ok_or_else(|| JobError::Unknown(job.0.clone()))?;
-        let alive = running.workers.iter().filter(|w| !w.is_finished()).count();
-        Ok(match u32::try_from(alive).unwrap_or(u32::MAX) {
-            0 => JobStatus::Ended,
-            workers => JobStatus::Running { workers },
+        // In this order: a worker that ends in between counts as running once more.
+        let finished = job.workers.iter().filter(|w| w.is_finished()).count();
+        let ends = job.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let succeeded = ends.succeeded.min(count(finished));
+        Ok(JobStatus {
+            running: count(job.workers.len() - finished),
+            succeeded,
+            failed: count(finished) - succeeded,
+            reasons: ends.reasons.clone(),
+            ..JobStatus::default()
         })
     }
 
@@ -109,28 +168,63 @@ impl JobRunner for LocalJobRunner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::batch::conformance::{Fixture, check_job_runner};
 
-    fn runner(stop: CancellationToken) -> LocalJobRunner {
-        let launch = |_, stop: CancellationToken| -> BoxFuture<'static, _> {
+    fn spec() -> JobSpec {
+        JobSpec::new("run-1", StageName::Fetch, 3)
+    }
+
+    fn runner(stop: CancellationToken, release: CancellationToken) -> LocalJobRunner {
+        let launch = move |_, stop: CancellationToken| -> BoxFuture<'static, _> {
+            let release = release.clone();
             Box::pin(async move {
-                stop.cancelled().await;
-                Ok(WorkerEnd::Stopped)
+                tokio::select! {
+                    biased;
+                    () = release.cancelled() => Ok(WorkerEnd::Drained),
+                    () = stop.cancelled() => Ok(WorkerEnd::Stopped),
+                }
             })
         };
         LocalJobRunner::new(Box::new(launch), stop)
     }
 
-    const JOB: JobSpec = JobSpec {
-        stage: StageName::Fetch,
-        workers: 3,
-    };
+    struct Local {
+        runner: LocalJobRunner,
+        release: CancellationToken,
+    }
+
+    #[async_trait]
+    impl Fixture for Local {
+        type Runner = LocalJobRunner;
+
+        fn runner(&self) -> &LocalJobRunner {
+            &self.runner
+        }
+
+        fn job(&self, name: &str, workers: u32) -> JobSpec {
+            JobSpec::new(name, StageName::Fetch, workers)
+        }
+
+        async fn release(&self) {
+            self.release.cancel();
+        }
+    }
 
     #[tokio::test]
-    async fn a_cancelled_job_ends_and_is_then_unknown() {
-        let runner = runner(CancellationToken::new());
-        let job = runner.submit(JOB).await.unwrap();
-        let status = runner.describe(&job).await.unwrap();
-        assert_eq!(status, JobStatus::Running { workers: 3 });
+    async fn keeps_the_promises_of_its_port() {
+        let release = CancellationToken::new();
+        check_job_runner(&Local {
+            runner: runner(CancellationToken::new(), release.clone()),
+            release,
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_job_that_was_waited_for_is_unknown() {
+        let runner = runner(CancellationToken::new(), CancellationToken::new());
+        let job = runner.submit(spec()).await.unwrap();
+        assert_eq!(runner.describe(&job).await.unwrap().running, 3);
         runner.cancel(&job).await.unwrap();
         assert_eq!(runner.wait(&job).await.unwrap(), WorkerEnd::Stopped);
         assert!(matches!(runner.wait(&job).await, Err(JobError::Unknown(_))));
@@ -139,8 +233,8 @@ mod tests {
     #[tokio::test]
     async fn stopping_the_process_stops_every_job() {
         let stop = CancellationToken::new();
-        let runner = runner(stop.clone());
-        let job = runner.submit(JOB).await.unwrap();
+        let runner = runner(stop.clone(), CancellationToken::new());
+        let job = runner.submit(spec()).await.unwrap();
         stop.cancel();
         assert_eq!(runner.wait(&job).await.unwrap(), WorkerEnd::Stopped);
     }

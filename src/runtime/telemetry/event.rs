@@ -115,6 +115,19 @@ pub enum Event {
         /// Which.
         episode: EpisodeId,
     },
+    /// A fleet got further.
+    FleetProgress {
+        /// Which stage it works on.
+        stage: StageName,
+        /// Workers at it.
+        workers: u32,
+        /// Episodes finished since it was submitted.
+        done: u64,
+        /// Episodes given up since then.
+        failed: u64,
+        /// Episodes that are still queued.
+        left: u64,
+    },
     /// A model file is being downloaded.
     ModelDownload {
         /// Which file.

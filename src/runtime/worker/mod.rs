@@ -28,13 +28,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{Checkpoints, Filter, State};
 use crate::domain::{EpisodeId, Job, OwnerId};
-use crate::queue::Queue;
+use crate::queue::{Delivery, Queue};
 use crate::runtime::clock::Clock;
 use crate::runtime::retry::RetryPolicy;
 use crate::runtime::telemetry::{Event, Observer};
 
 pub use outcome::{FatalError, StageOutcome};
 pub use stage::{AlwaysHeld, LeaseCheck, Stage, WorkContext};
+
+/// How long a worker that stops waits for the answer of a queue it has asked.
+const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// How a worker behaves.
 #[derive(Debug, Clone)]
@@ -45,8 +48,11 @@ pub struct WorkerConfig {
     pub lease: Duration,
     /// When a failed episode comes back, and how often.
     pub retry: RetryPolicy,
-    /// How often an empty queue is asked.
+    /// How often an empty queue is asked; zero where receiving itself waits.
     pub poll: Duration,
+    /// Empty answers in a row, without work in hand, before the queue is believed to be drained. Queues
+    /// that count approximately take more than one.
+    pub empty_polls: u32,
     /// How long to wait for messages that rest before ending with them undone.
     pub patience: Duration,
     /// Deliveries after which a host that keeps sending us away ends an episode.
@@ -60,6 +66,7 @@ impl Default for WorkerConfig {
             lease: Duration::from_secs(60),
             retry: RetryPolicy::EPISODE,
             poll: Duration::from_millis(250),
+            empty_polls: 1,
             patience: Duration::from_secs(120),
             max_deliveries: 1000,
         }
@@ -173,6 +180,7 @@ impl<S: Stage> Worker<S> {
         stop: &CancellationToken,
     ) -> Result<WorkerEnd, FatalError> {
         let mut last_activity = Instant::now();
+        let mut empty_polls = 0;
         loop {
             if stop.is_cancelled() {
                 return Ok(WorkerEnd::Stopped);
@@ -180,8 +188,14 @@ impl<S: Stage> Worker<S> {
             let received = self.take(tasks, stop).await?;
             if received > 0 || !tasks.is_empty() {
                 last_activity = Instant::now();
-            } else if let Some(end) = self.idle(last_activity).await? {
-                return Ok(end);
+                empty_polls = 0;
+            } else {
+                empty_polls += 1;
+                if empty_polls >= self.config.empty_polls
+                    && let Some(end) = self.idle(last_activity).await?
+                {
+                    return Ok(end);
+                }
             }
             // A full worker waits for a slot; one with room asks again soon.
             let is_full = tasks.len() >= self.config.slots;
@@ -207,10 +221,9 @@ impl<S: Stage> Worker<S> {
         if free == 0 || self.scope.as_ref().is_some_and(|scope| scope.is_settled()) {
             return Ok(0);
         }
-        let deliveries = self
-            .queue
-            .receive(&self.owner, free, self.config.lease)
-            .await?;
+        let Some(deliveries) = self.receive(free, stop).await? else {
+            return Ok(0);
+        };
         let received = deliveries.len();
         for delivery in deliveries {
             let worker = Arc::clone(self);
@@ -218,6 +231,24 @@ impl<S: Stage> Worker<S> {
             tasks.spawn(async move { worker.deliver(delivery, stop).await });
         }
         Ok(received)
+    }
+
+    /// Asks the queue, which may take as long as it waits for messages. A worker that is told to stop
+    /// meanwhile gives the answer a moment, since messages in it would rest until their lease ends.
+    async fn receive(
+        &self,
+        free: usize,
+        stop: &CancellationToken,
+    ) -> Result<Option<Vec<Delivery>>, FatalError> {
+        let asked = self.queue.receive(&self.owner, free, self.config.lease);
+        let stopped = async {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_GRACE).await;
+        };
+        tokio::select! {
+            deliveries = asked => Ok(Some(deliveries?)),
+            () = stopped => Ok(None),
+        }
     }
 
     /// Decides whether a worker without work ends.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{EpisodeId, ExtraFormat, Transcript};
 
@@ -26,7 +26,7 @@ pub use lines::CueLayout;
 pub use segments_jsonl::{SegmentRow, WordRow};
 
 /// What a transcript is written as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutputFormat {
     /// openai's shape plus `language_probability` and `duration`, on one line.

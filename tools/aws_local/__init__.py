@@ -1,0 +1,1 @@
+"""AWS on this machine: installed, started and stopped by `tools/aws-local`. Standard library only."""
