@@ -192,6 +192,19 @@ async fn a_part_that_is_refused_ends_the_upload() {
     );
     bench.assert_no_uploads().await;
     assert_eq!(bench.store.head("refused/x").await.unwrap(), None);
+
+    // Giving it up instead is no failure: nothing is left.
+    let mut writer = bench
+        .store
+        .create("refused/y", PutMode::Create)
+        .await
+        .unwrap();
+    writer.write(vec![1; 2 * PART + 1].into()).await.unwrap();
+    while bench.proxy.count("PUT", "refused/y") < 2 {
+        tokio::task::yield_now().await;
+    }
+    writer.abort().await.unwrap();
+    bench.assert_no_uploads().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
