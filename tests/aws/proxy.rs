@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -58,6 +58,7 @@ type Decide = dyn Fn(&Request) -> Fault + Send + Sync;
 pub(crate) struct Proxy {
     pub(crate) endpoint: String,
     pub(crate) log: Arc<Mutex<Log>>,
+    arrived: Arc<Notify>,
     _server: AbortOnDropHandle<()>,
 }
 
@@ -70,7 +71,9 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let log = Arc::new(Mutex::new(Log::default()));
+        let arrived = Arc::new(Notify::new());
         let way = Arc::new(Way {
+            arrived: Arc::clone(&arrived),
             upstream: upstream.strip_prefix("http://").unwrap().to_owned(),
             decide: Box::new(decide),
             log: Arc::clone(&log),
@@ -88,7 +91,20 @@ impl Proxy {
         Self {
             endpoint,
             log,
+            arrived,
             _server: AbortOnDropHandle::new(server),
+        }
+    }
+
+    /// Waits until so many requests like this arrived.
+    pub(crate) async fn wait_for(&self, requests: usize, method: &str, in_target: &str) {
+        loop {
+            // Before the look, so that none is missed between the two.
+            let next = self.arrived.notified();
+            if self.count(method, in_target) >= requests {
+                return;
+            }
+            next.await;
         }
     }
 
@@ -104,6 +120,7 @@ struct Way {
     upstream: String,
     decide: Box<Decide>,
     log: Arc<Mutex<Log>>,
+    arrived: Arc<Notify>,
 }
 
 impl Way {
@@ -134,6 +151,7 @@ impl Way {
         log.requests.push(request.clone());
         log.large += usize::from(is_large);
         log.most_large = log.most_large.max(log.large);
+        self.arrived.notify_waiters();
         Counted(Arc::clone(&self.log), is_large)
     }
 }

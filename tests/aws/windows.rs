@@ -88,7 +88,7 @@ async fn a_write_whose_answer_is_lost_counts_once() {
     let puts = AtomicUsize::new(0);
     let proxy = Proxy::start(&stand_in.endpoint, move |request| {
         let is_put = request.is("POST", "PutItem");
-        match is_put && puts.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        match is_put && puts.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
             true => Fault::LoseAnswer,
             false => Fault::None,
         }
@@ -165,4 +165,16 @@ async fn many_clients_share_one_window() {
     for slot in &slots {
         windows.renew(slot, TTL).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_088_clocks_ten_seconds_apart_grant_no_living_slot_twice() {
+    let stand_in = StandIn::start();
+    let client = stand_in.clients().await.dynamodb;
+    HOSTS_TABLE.create(&client, TABLE).await.unwrap();
+    let at = |clock| {
+        let windows = windows(&client, conformance::limits(), clock);
+        Arc::new(windows) as Arc<dyn HostWindows>
+    };
+    conformance::agrees_with_clocks_apart(at).await;
 }

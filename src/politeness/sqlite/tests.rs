@@ -33,16 +33,6 @@ async fn two_processes_share_the_slots_of_a_host() {
     assert!(matches!(decision, SlotDecision::Full(_)), "{decision:?}");
 }
 
-/// Somebody else's view of the same time.
-#[derive(Debug)]
-struct Skewed(Arc<ManualClock>, chrono::TimeDelta);
-
-impl Clock for Skewed {
-    fn now(&self) -> DateTime<Utc> {
-        self.0.now() + self.1
-    }
-}
-
 async fn is_granted(windows: &SqliteHostWindows, host: &HostKey) -> Option<Slot> {
     let owner = OwnerId::generate("somebody");
     match windows.acquire(host, &owner, TTL).await.unwrap() {
@@ -79,43 +69,15 @@ async fn case_087_a_killed_workers_slots_are_free_after_a_minute() {
 async fn case_088_clocks_ten_seconds_apart_grant_no_living_slot_twice() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("podrun.db");
-    let clock = Arc::new(ManualClock::default());
-    let skewed = |seconds| {
-        let skew = chrono::TimeDelta::seconds(seconds);
-        let clock = Arc::new(Skewed(Arc::clone(&clock), skew));
+    let at = |clock| {
         let database = Database::open(&path).unwrap();
-        SqliteHostWindows::new(database, conformance::limits(), clock)
+        Arc::new(SqliteHostWindows::new(
+            database,
+            conformance::limits(),
+            clock,
+        )) as Arc<dyn HostWindows>
     };
-    let (slow, fast) = (skewed(-5), skewed(5));
-    let host = HostKey("a.example".into());
-    let second = Duration::from_secs(1);
-    let mut slots = Vec::new();
-    for windows in [&slow, &fast] {
-        slots.push(is_granted(windows, &host).await.unwrap());
-        // Ten seconds pass for whoever changes from one clock to the other.
-        clock.advance(second);
-    }
-    // Each renews as a worker does, every third of a slot's life, by its own clock.
-    for elapsed in 0..300 {
-        if elapsed % 20 == 0 {
-            slow.renew(&slots[0], TTL).await.unwrap();
-            fast.renew(&slots[1], TTL).await.unwrap();
-        }
-        clock.advance(second);
-        assert_eq!(is_granted(&slow, &host).await, None);
-        assert_eq!(is_granted(&fast, &host).await, None);
-    }
-    // Both die. Each slot goes to one other, at most ten seconds early, and to no second one.
-    let mut again = Vec::new();
-    for _ in 0..75 {
-        clock.advance(second);
-        for windows in [&fast, &slow] {
-            again.extend(is_granted(windows, &host).await);
-        }
-        // Nobody renews, so what was granted first may be over before this ends; it is not.
-        assert!(again.len() <= 2, "{again:?}");
-    }
-    assert_eq!(again.len(), 2);
+    conformance::agrees_with_clocks_apart(at).await;
 }
 
 #[tokio::test]

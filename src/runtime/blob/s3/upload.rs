@@ -27,6 +27,14 @@ pub(super) enum Step {
     Finish(Part),
 }
 
+/// An upload that made no object.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: BlobError,
+    /// Nothing of it is left.
+    pub(super) is_discarded: bool,
+}
+
 /// Uploads what `steps` brings to `key`. `None` where it ended without a [`Step::Finish`]: the upload
 /// was aborted then, as it is after every failure.
 pub(super) async fn run(
@@ -34,9 +42,13 @@ pub(super) async fn run(
     key: String,
     mode: PutMode,
     steps: mpsc::Receiver<Step>,
-) -> Result<Option<BlobInfo>, BlobError> {
+) -> Result<Option<BlobInfo>, Failed> {
     let mark = Mark::random();
-    let id = begin(&bucket, &key, &mark).await?;
+    let begun = begin(&bucket, &key, &mark).await;
+    let id = begun.map_err(|error| Failed {
+        error,
+        is_discarded: true,
+    })?;
     let mut upload = Upload {
         bucket,
         key,
@@ -51,10 +63,18 @@ pub(super) async fn run(
         Ok(false) => Ok(None),
         Err(error) => Err(error),
     };
-    if !matches!(outcome, Ok(Some(_))) {
-        upload.abort(outcome.is_err()).await?;
+    if let Ok(Some(info)) = outcome {
+        return Ok(Some(info));
     }
-    outcome
+    let aborted = upload.abort().await;
+    let is_discarded = aborted.is_ok();
+    match outcome.and(aborted) {
+        Ok(()) => Ok(None),
+        Err(error) => Err(Failed {
+            error,
+            is_discarded,
+        }),
+    }
 }
 
 async fn begin(bucket: &Bucket, key: &str, mark: &Mark) -> Result<String, BlobError> {
@@ -183,8 +203,7 @@ impl Upload {
         }
     }
 
-    /// Aborts it. Where it `has_failed`, that failure is worth more than one of the abort.
-    async fn abort(&mut self, has_failed: bool) -> Result<(), BlobError> {
+    async fn abort(&mut self) -> Result<(), BlobError> {
         // A part that arrives after the abort would be kept.
         self.in_flight.shutdown().await;
         let aborted = tokio::time::timeout(ABORT, self.bucket.abort_upload(&self.key, &self.id));
@@ -197,7 +216,7 @@ impl Upload {
             }
         };
         tracing::warn!(%error, "an upload stays for the sweep and the lifecycle rule");
-        if has_failed { Ok(()) } else { Err(error) }
+        Err(error)
     }
 }
 

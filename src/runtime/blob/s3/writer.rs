@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::bucket::Bucket;
 use super::part::{Buffers, Filling, Part, part_size};
-use super::upload::{self, Step};
+use super::upload::{self, Failed, Step};
 use crate::runtime::blob::{BlobError, BlobErrorKind, BlobInfo, BlobWriter, PutMode};
 
 /// Parts in memory at once: one that is filled and two on their way. Two keep a connection busy while
@@ -43,7 +43,7 @@ enum State {
 #[derive(Debug)]
 struct Upload {
     steps: mpsc::Sender<Step>,
-    task: JoinHandle<Result<Option<BlobInfo>, BlobError>>,
+    task: JoinHandle<Result<Option<BlobInfo>, Failed>>,
 }
 
 impl S3Writer {
@@ -102,33 +102,36 @@ impl S3Writer {
         let next = part.number + 1;
         let sent = upload.steps.send(Step::Part(part.fill())).await;
         if sent.is_err() {
-            return Err(self
-                .outcome(upload)
-                .await
-                .err()
-                .unwrap_or_else(|| self.broken()));
+            return Err(self.failure(upload).await);
         }
         let part = self.next_part(next).await?;
         if upload.steps.is_closed() {
             // Its places became free because it failed.
-            return Err(self
-                .outcome(upload)
-                .await
-                .err()
-                .unwrap_or_else(|| self.broken()));
+            return Err(self.failure(upload).await);
         }
         Ok(State::Large(part, upload))
     }
 
+    /// Why the task ended early.
+    async fn failure(&self, upload: Upload) -> BlobError {
+        match self.outcome(upload).await {
+            Err(failed) => failed.error,
+            Ok(_) => self.broken(),
+        }
+    }
+
     /// How the task ended.
-    async fn outcome(&self, upload: Upload) -> Result<Option<BlobInfo>, BlobError> {
+    async fn outcome(&self, upload: Upload) -> Result<Option<BlobInfo>, Failed> {
         let Upload { steps, task } = upload;
         drop(steps);
         match task.await {
             Ok(outcome) => outcome,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(self.error("the program is stopping")),
+                Err(_) => Err(Failed {
+                    error: self.error("the program is stopping"),
+                    is_discarded: false,
+                }),
             },
         }
     }
@@ -136,8 +139,11 @@ impl S3Writer {
     async fn finish_upload(&self, last: Part, upload: Upload) -> Result<BlobInfo, BlobError> {
         // One that failed no longer listens, and its outcome tells why.
         let _ = upload.steps.send(Step::Finish(last)).await;
-        let finished = self.outcome(upload).await?;
-        finished.ok_or_else(|| self.broken())
+        match self.outcome(upload).await {
+            Ok(Some(info)) => Ok(info),
+            Ok(None) => Err(self.broken()),
+            Err(failed) => Err(failed.error),
+        }
     }
 
     fn broken(&self) -> BlobError {
@@ -158,6 +164,7 @@ impl BlobWriter for S3Writer {
         Ok(())
     }
 
+    /// Whoever does not wait for it to end may find the object made later, whole and under the mode.
     async fn finish(mut self: Box<Self>) -> Result<BlobInfo, BlobError> {
         match self.take() {
             State::Empty => self.bucket.put(&self.key, Bytes::new(), &self.mode).await,
@@ -174,7 +181,10 @@ impl BlobWriter for S3Writer {
 
     async fn abort(mut self: Box<Self>) -> Result<(), BlobError> {
         match self.take() {
-            State::Large(_, upload) => self.outcome(upload).await.map(|_| ()),
+            State::Large(_, upload) => match self.outcome(upload).await {
+                Err(failed) if !failed.is_discarded => Err(failed.error),
+                _ => Ok(()),
+            },
             _ => Ok(()),
         }
     }
