@@ -61,7 +61,7 @@ def dead_letters():
     url = sqs.get_queue_url(QueueName="podinsights-fetch-dlq")["QueueUrl"]
     guids = set()
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-        guids.update(json.loads(message["Body"])["job"]["episode"]["guid"] for message in messages)
+        guids.update(json.loads(message["Body"])["job"]["episode"]["id"]["guid"] for message in messages)
     return sorted(guids)
 
 
