@@ -1,31 +1,32 @@
 //! `podrun fetch`
 
+mod source;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::{Stream, StreamExt, TryStreamExt};
 use podrun::checkpoint::Reopen;
-use podrun::control::{ControlError, Drain, Enqueue, Planned};
+use podrun::control::{Drain, Enqueue, Planned};
 use podrun::domain::{EpisodeId, FetchJob, StageName};
 use podrun::feeds::media_url::serving_host;
-use podrun::feeds::{Catalog, FeedCopies};
 use podrun::fetch::{FetchConfig, FetchStage};
-use podrun::manifest::{Identities, Manifest, ManifestFile, ManifestRow, store_manifest};
 use podrun::runtime::http::SafeUrl;
 use podrun::runtime::telemetry::{Event, Observer};
 use podrun::runtime::worker::{Scope, Worker};
 use serde::Serialize;
 
 use super::fleet::{self, Submission};
-use super::manifest;
 use super::run::{Counting, Outcome, Selection, StageSummary};
 use crate::args::{FetchArguments, GlobalArguments};
-use crate::exit::{Code, Problem};
+use crate::exit::Code;
 use crate::output::{self, text};
 use crate::settings::Settings;
 use crate::signals::Shutdown;
 use crate::wire::{self, Stores};
+use source::{Rows, Source};
+
+pub(super) use source::read_catalog;
 
 /// The result of a run.
 #[derive(Debug, Serialize)]
@@ -100,7 +101,14 @@ pub(crate) async fn fetch(
         false => crawl.keep(&stores).await?,
     };
     let mut todo = Todo::default();
-    let planned = plan(&stores, options, crawl.rows, &mut todo).await?;
+    // What was queued until then is taken up by the next run.
+    let planned = tokio::select! {
+        planned = plan(&stores, options, crawl.rows, &mut todo) => Some(planned?),
+        () = shutdown.token.cancelled() => None,
+    };
+    let Some(planned) = planned else {
+        return Ok(FetchSummary::interrupted(options, started));
+    };
     let mut summary = FetchSummary {
         run: Outcome::Here(StageSummary::idle(StageName::Fetch, started)),
         dry_run: options.dry_run,
@@ -175,144 +183,11 @@ pub(crate) async fn drain(
     Ok(StageSummary::new(stage, observer.tally(), &end, started))
 }
 
-/// Where the episodes come from; checked before anything is opened.
-enum Source {
-    Catalog(Catalog),
-    File(ManifestFile),
-}
-
-/// The episodes that may be fetched, and how they were found.
-struct Crawl {
-    rows: Rows,
-    /// Of a manifest that was read.
-    file: Option<String>,
-    feeds: usize,
-    failed_feeds: Vec<String>,
-}
-
-/// Rows of a manifest: those of a crawl are at hand, those of a file are read as they are needed.
-enum Rows {
-    Crawled(Manifest),
-    File(ManifestFile),
-}
-
 /// What a run on this machine keeps of what it plans; one of a fleet may plan any number.
 #[derive(Default)]
 struct Todo {
     scope: Vec<EpisodeId>,
     would_fetch: Vec<WouldFetch>,
-}
-
-impl Rows {
-    fn into_jobs(self) -> impl Stream<Item = Result<FetchJob, ControlError>> + Send {
-        let rows = match self {
-            Self::Crawled(manifest) => {
-                let rows = manifest.into_rows().into_iter().map(Ok);
-                futures::stream::iter(rows).boxed()
-            }
-            Self::File(file) => file.into_rows().boxed(),
-        };
-        rows.map_ok(|row: ManifestRow| FetchJob {
-            episode: row.episode,
-        })
-        .map_err(ControlError::from)
-    }
-}
-
-impl Source {
-    async fn read(settings: &Settings, options: &FetchArguments) -> anyhow::Result<Self> {
-        match &options.manifest {
-            Some(named) => Ok(Self::File(manifest::open(settings, named).await?)),
-            None => Ok(Self::Catalog(read_catalog(settings)?)),
-        }
-    }
-
-    async fn episodes(
-        self,
-        settings: &Settings,
-        stores: &Stores,
-        options: &FetchArguments,
-        observer: &Arc<Counting>,
-        shutdown: &Shutdown,
-    ) -> anyhow::Result<Crawl> {
-        match self {
-            Self::File(file) => Ok(Crawl {
-                file: Some(file.name().to_owned()),
-                rows: Rows::File(file),
-                feeds: 0,
-                failed_feeds: Vec::new(),
-            }),
-            Self::Catalog(catalog) => {
-                crawl(&catalog, settings, stores, options, observer, shutdown).await
-            }
-        }
-    }
-}
-
-/// The catalog of the settings.
-pub(super) fn read_catalog(settings: &Settings) -> Result<Catalog, Problem> {
-    Catalog::read(&settings.feeds).map_err(|error| {
-        Problem::preflight(error)
-            .hint("tier files are tier1_feeds.yaml and so on; name their folder with --feeds DIR")
-    })
-}
-
-async fn crawl(
-    catalog: &Catalog,
-    settings: &Settings,
-    stores: &Stores,
-    options: &FetchArguments,
-    observer: &Arc<Counting>,
-    shutdown: &Shutdown,
-) -> anyhow::Result<Crawl> {
-    let copies = match options.dry_run {
-        true => FeedCopies::read_only(Arc::clone(&stores.manifests)),
-        false => FeedCopies::new(Arc::clone(&stores.manifests)),
-    };
-    let crawler = wire::crawler(
-        settings,
-        stores,
-        observer.clone(),
-        options.refresh,
-        shutdown,
-    )?;
-    let identities = Identities::new(Arc::clone(&stores.manifests), !options.dry_run);
-    let mut crawled = Vec::new();
-    // In catalog order: of two feeds of one show the first is kept.
-    for feed in crawler.with_copies(copies).crawl(catalog).await {
-        let was_read = feed.outcome.is_ok();
-        let settled = identities.settle(feed).await;
-        if let (true, Err(problem)) = (was_read, &settled.outcome) {
-            observer.event(&Event::FeedFailed {
-                feed: settled.entry.slug.clone(),
-                reason: problem.to_string(),
-            });
-        }
-        crawled.push(settled);
-    }
-    let failed = crawled.iter().filter(|feed| feed.outcome.is_err());
-    let failed_feeds = failed.map(|feed| feed.entry.slug.to_string()).collect();
-    Ok(Crawl {
-        feeds: crawled.len(),
-        failed_feeds,
-        file: None,
-        rows: Rows::Crawled(Manifest::from_crawl(crawled)),
-    })
-}
-
-impl Crawl {
-    /// Writes the manifest of a crawl into the manifests store; one that was read stays where it is.
-    async fn keep(&self, stores: &Stores) -> anyhow::Result<Option<String>> {
-        let Rows::Crawled(manifest) = &self.rows else {
-            return Ok(self.file.clone());
-        };
-        if manifest.rows().is_empty() {
-            return Ok(None);
-        }
-        let today = stores.clock.now().date_naive();
-        let stored = store_manifest(&*stores.manifests, today, manifest).await?;
-        Ok(Some(stored.location))
-    }
 }
 
 async fn plan(

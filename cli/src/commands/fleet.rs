@@ -17,8 +17,10 @@ use crate::settings::Settings;
 use crate::signals::Shutdown;
 use crate::wire::{Fleet, Stores};
 
-/// How often a run is looked at: a look costs three calls and a query of the whole table.
+/// How often a run is looked at, and one of many episodes: a look reads the whole index of checkpoints.
 const LOOK: Duration = Duration::from_secs(10);
+const LOOK_AT_MANY: Duration = Duration::from_secs(60);
+const MANY: u64 = 5_000;
 
 /// What to submit.
 pub(super) struct Submission {
@@ -61,7 +63,10 @@ pub(super) async fn run(
         checkpoints: &*stores.checkpoints,
         observer: &*observer,
         stage,
-        every: LOOK,
+        every: match submission.episodes > MANY {
+            true => LOOK_AT_MANY,
+            false => LOOK,
+        },
     };
     // Counted beforehand only where it is needed: it reads the whole index.
     let before = match submission.wait {

@@ -82,7 +82,13 @@ pub(crate) async fn transcribe(
     };
     let mut todo = Todo::default();
     let name = listed.as_ref().map(|file| file.name().to_owned());
-    let planned = plan(&stores, options, listed, &mut todo).await?;
+    // What was queued until then is taken up by the next run.
+    let planned = tokio::select! {
+        planned = plan(&stores, options, listed, &mut todo) => Some(planned?),
+        () = shutdown.token.cancelled() => None,
+    };
+    let is_interrupted = planned.is_none();
+    let planned = planned.unwrap_or_default();
     let mut summary = TranscribeSummary {
         run: Outcome::Here(StageSummary::idle(StageName::Transcribe, started)),
         model: settings.transcribe.model.clone(),
@@ -90,6 +96,9 @@ pub(crate) async fn transcribe(
         selection: Selection::of(&planned),
         would_transcribe: todo.would_transcribe,
     };
+    if let (Outcome::Here(run), true) = (&mut summary.run, is_interrupted) {
+        run.interrupted = true;
+    }
     if options.dry_run || planned.planned == 0 {
         return Ok(summary);
     }
@@ -269,6 +278,9 @@ impl TranscribeSummary {
             (true, planned) => {
                 let episodes = text::count(planned, "episode");
                 lines += &format!("dry run: would transcribe {episodes}; nothing was changed\n");
+            }
+            (false, _) if self.run.is_interrupted() => {
+                lines += &self.run.text("podrun transcribe");
             }
             (false, 0) if self.selection.present == 0 && self.selection.given_up == 0 => {
                 lines +=
