@@ -141,7 +141,7 @@ fn two_hundred_episodes_by_eight_workers() {
         json!({"fetch done": EPISODES, "transcribe done": EPISODES})
     );
     assert_run(&facts, &heard, "transcribe");
-    let seconds = facts["metrics"]["AudioSeconds fixture"][1].as_f64();
+    let seconds = facts["metrics"]["AudioSeconds whisper-fixture"][1].as_f64();
     assert_eq!(seconds, Some(EPISODES as f64), "{:#}", facts["metrics"]);
     let (mut spoken, mut said) = (String::new(), String::new());
     for number in 0..EPISODES {
