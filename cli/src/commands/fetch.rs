@@ -118,13 +118,14 @@ pub(crate) async fn fetch(
         failed_feeds: crawl.failed_feeds,
         would_fetch: todo.would_fetch,
     };
-    if options.dry_run || planned.planned == 0 {
+    let episodes = fleet::work(&stores, StageName::Fetch, planned.planned).await?;
+    if options.dry_run || episodes == 0 {
         return Ok(summary);
     }
     summary.run = if let Some(fleet) = &stores.fleet {
         let submission = Submission {
             stage: StageName::Fetch,
-            episodes: planned.planned,
+            episodes,
             manifest: summary.manifest.clone(),
             wait: options.wait,
         };
@@ -132,7 +133,6 @@ pub(crate) async fn fetch(
         Outcome::Fleet(ended.await?)
     } else {
         let scope = Some(Arc::new(Scope::new(todo.scope)));
-        let episodes = planned.planned;
         let ended = drain(
             settings, &stores, observer, shutdown, scope, episodes, started,
         );
@@ -270,7 +270,7 @@ impl FetchSummary {
             if let Some(manifest) = &self.manifest {
                 lines += &format!("manifest: {manifest}\n");
             }
-            if self.selection.planned == 0 && !self.run.is_interrupted() {
+            if self.selection.planned == 0 && self.run.is_idle() {
                 lines += "nothing to fetch\n";
             } else {
                 lines += &self.run.text("podrun fetch");

@@ -47,6 +47,16 @@ pub(crate) struct FleetSummary {
     left_running: bool,
 }
 
+/// What a run's workers find: the episodes that were planned, or else, on the AWS target, messages that
+/// workers of earlier runs left when they were killed after their last write. Those cost nothing but a
+/// wrong picture of the queue, and one worker settles them.
+pub(super) async fn work(stores: &Stores, stage: StageName, planned: u64) -> anyhow::Result<u64> {
+    match stores.fleet {
+        Some(_) if planned == 0 => Ok(stores.queue(stage).depth().await?.ready),
+        _ => Ok(planned),
+    }
+}
+
 /// Submits a run, and follows it where that is asked for.
 pub(super) async fn run(
     settings: &Settings,

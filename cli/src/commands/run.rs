@@ -174,8 +174,12 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn is_interrupted(&self) -> bool {
-        matches!(self, Self::Here(summary) if summary.interrupted)
+    /// Whether nothing was done because nothing was to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        match self {
+            Self::Here(summary) => !summary.interrupted && summary.tally == Tally::default(),
+            Self::Fleet(_) => false,
+        }
     }
 
     pub(crate) fn code(&self, shutdown: &Shutdown) -> Code {

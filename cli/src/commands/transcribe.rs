@@ -99,10 +99,10 @@ pub(crate) async fn transcribe(
     if let (Outcome::Here(run), true) = (&mut summary.run, is_interrupted) {
         run.interrupted = true;
     }
-    if options.dry_run || planned.planned == 0 {
+    let episodes = fleet::work(&stores, StageName::Transcribe, planned.planned).await?;
+    if options.dry_run || is_interrupted || episodes == 0 {
         return Ok(summary);
     }
-    let episodes = planned.planned;
     if let Some(fleet) = &stores.fleet {
         let submission = Submission {
             stage: StageName::Transcribe,
@@ -279,9 +279,7 @@ impl TranscribeSummary {
                 let episodes = text::count(planned, "episode");
                 lines += &format!("dry run: would transcribe {episodes}; nothing was changed\n");
             }
-            (false, _) if self.run.is_interrupted() => {
-                lines += &self.run.text("podrun transcribe");
-            }
+            (false, 0) if !self.run.is_idle() => lines += &self.run.text("podrun transcribe"),
             (false, 0) if self.selection.present == 0 && self.selection.given_up == 0 => {
                 lines +=
                     "nothing to transcribe: no episode is fetched yet; `podrun fetch` does that\n";
