@@ -32,7 +32,7 @@ fn audio(episodes: &[&str]) -> Vec<u8> {
 /// Sentences, and when they begin.
 fn truth(episode: &str) -> Vec<(String, f64)> {
     let sentences = read_json(&format!("{episode}.truth.json"));
-    let sentence = |s: &Value| {
+    let sentence = |s: &serde_json::Value| {
         (
             s["text"].as_str().unwrap().to_owned(),
             s["start"].as_f64().unwrap(),
