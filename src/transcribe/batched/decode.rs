@@ -41,6 +41,8 @@ pub(super) struct Decoder {
 pub(super) struct Task<'a> {
     pub(super) mel: Arc<MelWindow>,
     pub(super) voice: &'a Voice,
+    /// Probability of speech, one for each frame of 10 ms; none where that was not kept.
+    pub(super) speech: Arc<[f32]>,
 }
 
 impl Task<'_> {
@@ -75,6 +77,7 @@ impl Decoder {
         let tasks = windows.iter().zip(voices).map(|(window, voice)| Task {
             mel: Arc::clone(&window.mel),
             voice,
+            speech: Arc::clone(&window.speech),
         });
         let tasks: Vec<Task<'_>> = tasks.collect();
         let mut attempts = self.generate(engine, &tasks, &first, timings)?;

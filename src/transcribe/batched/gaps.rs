@@ -6,9 +6,9 @@
 //! misplaced; so the window's text is aligned anew with the find in it, and the model's own probability
 //! of the found words, after those before them, decides.
 
-use std::ops::Range;
 use std::sync::Arc;
 
+use super::islands::sparse;
 use crate::transcribe::engine::MelWindow;
 use crate::transcribe::words::TokenWord;
 
@@ -31,8 +31,23 @@ pub(super) struct Gap {
     pub(super) end: f64,
 }
 
+impl Gap {
+    /// Whether none of `words` has its middle in it.
+    pub(super) fn is_bare(self, words: &[TokenWord]) -> bool {
+        let middle = |word: &TokenWord| f64::midpoint(word.start, word.end);
+        let is_inside = |word: &TokenWord| self.start < middle(word) && middle(word) < self.end;
+        !words.iter().any(is_inside)
+    }
+
+    /// Whether most of `other` lies in it: then it need not be heard twice.
+    fn has_most_of(self, other: Self) -> bool {
+        let common = self.end.min(other.end) - self.start.max(other.start);
+        common > 0.7 * (other.end - other.start)
+    }
+}
+
 /// Where a window of `seconds` has no words, in order.
-pub(super) fn gaps(words: &[TokenWord], seconds: f64) -> Vec<Gap> {
+fn gaps(words: &[TokenWord], seconds: f64) -> Vec<Gap> {
     let mut found = Vec::new();
     let mut reached = 0.0_f64;
     for word in words {
@@ -65,6 +80,17 @@ pub(super) fn gaps(words: &[TokenWord], seconds: f64) -> Vec<Gap> {
     found
 }
 
+/// Where a window's words say too little: its gaps, and what else is sparse in it. `speech` has the
+/// probability of speech for each frame of 10 ms, as many as the window has.
+pub(super) fn stretches(words: &[TokenWord], speech: &[f32], seconds: f64) -> Vec<Gap> {
+    let mut found = gaps(words, seconds);
+    let mut sparse = sparse(words, speech);
+    sparse.retain(|island| found.iter().all(|gap| !gap.has_most_of(*island)));
+    found.extend(sparse);
+    found.sort_by(|a, b| a.start.total_cmp(&b.start));
+    found
+}
+
 /// A window of the gap's features alone.
 pub(super) fn cut(window: &MelWindow, gap: Gap) -> Arc<MelWindow> {
     let frame = |seconds: f64| (seconds * 100.0) as usize;
@@ -82,74 +108,6 @@ pub(super) fn cut(window: &MelWindow, gap: Gap) -> Arc<MelWindow> {
         frames,
     };
     Arc::new(cut)
-}
-
-/// Words that were found in a stretch, and before which of the window's words they belong.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Found {
-    pub(super) at: usize,
-    pub(super) tokens: Vec<u32>,
-}
-
-/// What of `found` is not known already, because the stretch cut a sentence at its ends.
-pub(super) fn unknown(words: &[TokenWord], gap: Gap, mut found: Vec<TokenWord>) -> Option<Found> {
-    let at = words.partition_point(|word| word.start < gap.start);
-    let (before, behind) = words.split_at(at);
-    let overlap = |count: &usize| is_same(&found[..*count], &before[before.len() - count..]);
-    let most = found.len().min(before.len());
-    let known = (1..=most).rev().find(overlap).unwrap_or(0);
-    found.drain(..known);
-    let overlap = |count: &usize| is_same(&found[found.len() - count..], &behind[..*count]);
-    let most = found.len().min(behind.len());
-    let known = (1..=most).rev().find(overlap).unwrap_or(0);
-    found.truncate(found.len() - known);
-    let tokens: Vec<u32> = found.into_iter().flat_map(|word| word.tokens).collect();
-    (!tokens.is_empty()).then_some(Found { at, tokens })
-}
-
-/// A window's text with what was found in it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Filled {
-    pub(super) tokens: Vec<u32>,
-    /// Where among them each of the found texts is.
-    pub(super) found: Vec<Range<usize>>,
-}
-
-/// Puts texts that are in order of their places among the words.
-pub(super) fn filled(words: &[TokenWord], found: &[Found]) -> Filled {
-    let mut filled = Filled::default();
-    let mut found = found.iter().peekable();
-    for at in 0..=words.len() {
-        while let Some(text) = found.next_if(|text| text.at <= at) {
-            let from = filled.tokens.len();
-            filled.tokens.extend(&text.tokens);
-            filled.found.push(from..filled.tokens.len());
-        }
-        if let Some(word) = words.get(at) {
-            filled.tokens.extend(&word.tokens);
-        }
-    }
-    filled
-}
-
-/// Mean log-probability of a text's tokens.
-pub(super) fn log_probability(probabilities: &[f32]) -> f64 {
-    let count = probabilities.len().max(1) as f64;
-    let sum: f64 = probabilities
-        .iter()
-        .map(|&p| f64::from(p).max(1e-10).ln())
-        .sum();
-    sum / count
-}
-
-fn is_same(a: &[TokenWord], b: &[TokenWord]) -> bool {
-    a.iter().zip(b).all(|(a, b)| plain(a) == plain(b))
-}
-
-/// A word without case and marks.
-fn plain(word: &TokenWord) -> String {
-    let letters = word.text.chars().filter(|letter| letter.is_alphanumeric());
-    letters.flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -195,53 +153,5 @@ mod tests {
         let second = MelWindow::FRAMES;
         assert_eq!(cut.features[second], window.features[second + 490]);
         assert_eq!(cut.features[510..second], vec![0.0; second - 510]);
-    }
-
-    #[test]
-    fn known_words_are_not_found_again() {
-        let word = |text: &str, token: u32, start: f64| TokenWord {
-            tokens: vec![token],
-            ..word(text, start, start + 0.5)
-        };
-        let known = [
-            word(" One", 1, 0.0),
-            word(" two.", 2, 0.5),
-            word(" Five", 5, 6.0),
-        ];
-        let gap = Gap {
-            start: 1.0,
-            end: 6.0,
-        };
-        let heard = vec![
-            word(" Two", 2, 1.2),
-            word(" three", 3, 2.0),
-            word(" five.", 5, 5.5),
-        ];
-        let found = unknown(&known, gap, heard).unwrap();
-        assert_eq!((found.at, found.tokens.as_slice()), (2, [3].as_slice()));
-        let twice = [
-            found.clone(),
-            Found {
-                at: 3,
-                tokens: vec![6, 7],
-            },
-        ];
-        let filled = filled(&known, &twice);
-        assert_eq!(filled.tokens, [1, 2, 3, 5, 6, 7]);
-        assert_eq!(filled.found, [2..3, 4..6]);
-        for heard in [
-            vec![word(" one", 1, 1.0), word(" two", 2, 1.5)],
-            vec![word(" five", 5, 5.5)],
-            Vec::new(),
-        ] {
-            assert_eq!(unknown(&known, gap, heard), None);
-        }
-    }
-
-    #[test]
-    fn a_texts_probability_is_the_mean_of_its_tokens() {
-        assert!((log_probability(&[1.0, 0.5]) - 0.5_f64.ln() / 2.0).abs() < 1e-6);
-        assert!(log_probability(&[0.0]) < -20.0);
-        assert_eq!(log_probability(&[]), 0.0);
     }
 }

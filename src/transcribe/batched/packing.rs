@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::quiet::quiet_frames;
 use super::timeline::Timeline;
 use crate::transcribe::engine::MelWindow;
 use crate::transcribe::mel::{self, LogMel, SAMPLE_RATE};
@@ -17,7 +18,7 @@ const FRAME: usize = SAMPLE_RATE as usize / 100;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SpeechWindow {
     pub(super) mel: Arc<MelWindow>,
-    /// Probability of speech, one for each frame of 10 ms.
+    /// Probability of speech, one for each frame of 10 ms; 0 where the window is as quiet as it gets.
     pub(super) speech: Arc<[f32]>,
     pub(super) timeline: Timeline,
 }
@@ -85,13 +86,20 @@ impl Packed {
                 features[band * MelWindow::FRAMES + column] = mel::normalise(value, loudest);
             }
         }
+        let mel = MelWindow {
+            features,
+            n_mels,
+            frames,
+        };
+        let mut speech = self.speech;
+        for (probability, is_quiet) in speech.iter_mut().zip(quiet_frames(&mel)) {
+            if is_quiet {
+                *probability = 0.0;
+            }
+        }
         SpeechWindow {
-            mel: Arc::new(MelWindow {
-                features,
-                n_mels,
-                frames,
-            }),
-            speech: self.speech.into(),
+            mel: Arc::new(mel),
+            speech: speech.into(),
             timeline: self.timeline,
         }
     }

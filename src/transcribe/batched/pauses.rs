@@ -30,12 +30,12 @@ pub(super) fn leave_pauses(words: &mut [TokenWord], speech: &[f32]) {
     }
 }
 
-fn seconds(frame: usize) -> f64 {
+pub(super) fn seconds(frame: usize) -> f64 {
     frame as f64 / 100.0
 }
 
 /// Runs of silent frames that are long enough for a pause: first frame, and one behind the last.
-fn pauses(speech: &[f32]) -> Vec<(usize, usize)> {
+pub(super) fn pauses(speech: &[f32]) -> Vec<(usize, usize)> {
     let mut runs = Vec::new();
     let mut run = 0;
     for (at, &probability) in speech.iter().chain([&1.0]).enumerate() {

@@ -1,12 +1,6 @@
-//! The batched mode on a real model and real (synthetic) speech.
-#![cfg(feature = "whisper")]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, in its helpers as well"
-)]
+//! The batched mode.
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -18,23 +12,17 @@ use podrun::transcribe::engine::{
     AlignRequest, Alignment, DecodeOptions, Decoded, EngineError, EngineInfo, LanguageScore,
     MelWindow, SpeechEngine, WindowRequest,
 };
-use podrun::transcribe::model::ModelFiles;
 use podrun::transcribe::options::TranscribeOptions;
 use podrun::transcribe::sequential::Watch;
 use podrun::transcribe::source::MediaBytes;
 use podrun::transcribe::thread::EngineThreads;
-use podrun::transcribe::tokenizer::Tokenizer;
 use podrun::transcribe::transcriber::{HearError, Heard, Transcriber};
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-const ENGLISH: &str = "cli/assets/demo/1-a-strange-planet";
-const SPANISH: &str = "cli/assets/demo/3-viajes-y-cocina";
-const THREE_WINDOWS: &str = "tests/fixtures/speech/three-windows";
-
-fn path(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
-}
+use crate::common::{
+    ENGLISH, SPANISH, THREE_WINDOWS, assert_words, files, path, read_json, silence, tokenizer,
+    words,
+};
 
 fn audio(episodes: &[&str]) -> Vec<u8> {
     let bytes = |episode: &&str| std::fs::read(path(&format!("{episode}.mp3"))).unwrap();
@@ -43,24 +31,14 @@ fn audio(episodes: &[&str]) -> Vec<u8> {
 
 /// Sentences, and when they begin.
 fn truth(episode: &str) -> Vec<(String, f64)> {
-    let text = std::fs::read(path(&format!("{episode}.truth.json"))).unwrap();
-    let sentences: Value = serde_json::from_slice(&text).unwrap();
-    let sentence = |s: &Value| {
+    let sentences = read_json(&format!("{episode}.truth.json"));
+    let sentence = |s: &serde_json::Value| {
         (
             s["text"].as_str().unwrap().to_owned(),
             s["start"].as_f64().unwrap(),
         )
     };
     sentences.as_array().unwrap().iter().map(sentence).collect()
-}
-
-fn words(text: &str) -> Vec<String> {
-    let plain: String = text
-        .to_lowercase()
-        .chars()
-        .filter(|c| c.is_alphanumeric() || c.is_whitespace())
-        .collect();
-    plain.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Fewest words to insert, delete or replace.
@@ -134,15 +112,13 @@ impl Model {
         let windows = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&windows);
         let load = move || {
-            let folder = path("cli/assets/whisper-fixture");
-            let files = ModelFiles::in_directory(&folder, "fixture").unwrap();
             let config = Ct2Config {
                 device: Device::Cpu,
                 threads: replicas,
                 replicas,
                 ..Ct2Config::default()
             };
-            let engines = Ct2Engine::load_replicas(&files, &config)?;
+            let engines = Ct2Engine::load_replicas(&files(), &config)?;
             let counted = |engine| Counted {
                 engine,
                 windows: Arc::clone(&counter),
@@ -162,10 +138,9 @@ impl Model {
         watch: &mut dyn Watch,
         shelf: &mut dyn Shelf,
     ) -> Result<Heard, HearError> {
-        let tokenizer = path("cli/assets/whisper-fixture/tokenizer.json");
         let transcriber = Transcriber {
             engine: self.threads.handle(),
-            tokenizer: Arc::new(Tokenizer::from_file(&tokenizer).unwrap()),
+            tokenizer: Arc::new(tokenizer()),
             options: TranscribeOptions {
                 batch_size,
                 beam_size: 1,
@@ -183,25 +158,7 @@ fn hear(file: &[u8]) -> Heard {
 }
 
 fn assert_order(transcript: &Transcript) {
-    let mut reached = 0.0;
-    for segment in &transcript.segments {
-        let joined: String = segment
-            .words
-            .iter()
-            .map(|word| word.word.as_str())
-            .collect();
-        assert_eq!(joined, segment.text);
-        assert_eq!(segment.words[0].start, segment.start);
-        assert_eq!(segment.words[segment.words.len() - 1].end, segment.end);
-        for word in &segment.words {
-            assert!(
-                reached <= word.start && word.start <= word.end,
-                "{segment:?}"
-            );
-            reached = word.end;
-        }
-    }
-    assert!(reached <= transcript.duration);
+    assert_words(&transcript.segments, transcript.duration);
     let text: String = transcript
         .segments
         .iter()
@@ -352,16 +309,6 @@ fn replicas_change_nothing() {
     assert_eq!(text(1), text(2));
 }
 
-/// So much silence at 16 kHz.
-fn silence(samples: u32) -> Vec<u8> {
-    let mut file = b"RIFF".to_vec();
-    file.extend((36 + samples * 2).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data");
-    file.extend((samples * 2).to_le_bytes());
-    file.extend(vec![0; samples as usize * 2]);
-    file
-}
-
 #[test]
 fn nothing_is_heard_where_nothing_is_said() {
     for seconds in [60.0, 0.01] {
@@ -399,9 +346,7 @@ fn a_file_that_cannot_be_read_on_is_a_failure_of_the_store() {
     let file = audio(&[THREE_WINDOWS; 2]);
     let transcriber = Transcriber {
         engine: model.threads.handle(),
-        tokenizer: Arc::new(
-            Tokenizer::from_file(&path("cli/assets/whisper-fixture/tokenizer.json")).unwrap(),
-        ),
+        tokenizer: Arc::new(tokenizer()),
         options: TranscribeOptions {
             batch_size: 1,
             beam_size: 1,

@@ -1,41 +1,21 @@
-//! Word times and the options of sequential mode on a real model and real (synthetic) speech,
-//! against faster-whisper with the same weights and the same arithmetic.
-#![cfg(feature = "whisper")]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, in its helpers as well"
-)]
+//! Word times and the options of sequential mode, against faster-whisper with the same weights and the
+//! same arithmetic.
 
-use std::io::{self, BufReader, Cursor};
-use std::path::{Path, PathBuf};
+use std::io::{self, Cursor};
 use std::sync::Arc;
 
 use podrun::transcribe::ct2::Ct2Engine;
 use podrun::transcribe::ct2_config::{ComputeType, Ct2Config, Device};
 use podrun::transcribe::engine::{AlignRequest, Alignment, MelWindow, SpeechEngine};
-use podrun::transcribe::features::{FeatureStream, scan};
-use podrun::transcribe::model::ModelFiles;
+use podrun::transcribe::features::FeatureStream;
 use podrun::transcribe::options::TranscribeOptions;
 use podrun::transcribe::sequential::{Transcription, WindowSource, transcribe};
-use podrun::transcribe::source::MediaBytes;
-use podrun::transcribe::tokenizer::Tokenizer;
 use podrun::transcribe::words::{TokenWord, words_of};
-use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
-const AUDIO: &str = "tests/fixtures/speech/three-windows.mp3";
-
-fn path(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
-}
-
-fn read_json(relative: &str) -> Value {
-    serde_json::from_slice(&std::fs::read(path(relative)).unwrap()).unwrap()
-}
-
-fn files() -> ModelFiles {
-    ModelFiles::in_directory(&path("cli/assets/whisper-fixture"), "fixture").unwrap()
-}
+use crate::common::{
+    EPISODES, THREE_WINDOWS, assert_words, features, files, peer, read_json, silence, stream,
+    tokenizer,
+};
 
 /// In float32, where the two programs agree to the last bit that matters.
 fn engine() -> Ct2Engine {
@@ -46,24 +26,6 @@ fn engine() -> Ct2Engine {
         ..Ct2Config::default()
     };
     Ct2Engine::load(&files(), &config).unwrap()
-}
-
-fn tokenizer() -> Tokenizer {
-    Tokenizer::from_file(&files().tokenizer()).unwrap()
-}
-
-fn stream<R: MediaBytes + 'static>(
-    open: impl Fn() -> io::Result<R> + Send + Sync,
-) -> FeatureStream {
-    let open = || Ok::<_, io::Error>(Box::new(open()?) as Box<dyn MediaBytes>);
-    let cancel = CancellationToken::new();
-    let summary = scan(&open, 80, &cancel).unwrap();
-    FeatureStream::open(&open, summary, cancel).unwrap()
-}
-
-fn features(relative: &str) -> FeatureStream {
-    let file = path(relative);
-    stream(move || Ok(BufReader::new(std::fs::File::open(&file)?)))
 }
 
 /// A file's features, to be heard many times.
@@ -162,7 +124,7 @@ fn variants() -> Vec<(&'static str, TranscribeOptions)> {
 fn words_and_options_are_those_of_faster_whisper() {
     let peer = read_json("tests/fixtures/faster-whisper/variants.json");
     let mut engine = engine();
-    let source = Frames::read(features(AUDIO));
+    let source = Frames::read(features(THREE_WINDOWS));
     let variants = variants();
     assert_eq!(variants.len(), peer.as_object().unwrap().len());
     for (name, options) in variants {
@@ -183,29 +145,8 @@ fn words_and_options_are_those_of_faster_whisper() {
                 }
             }
         }
-        assert_words(&heard, 72.0);
+        assert_words(&heard.segments, 72.0);
     }
-}
-
-/// Texts are their words, segments begin and end with them, and all are in order.
-fn assert_words(heard: &Transcription, duration: f64) {
-    let mut latest = 0.0;
-    for segment in &heard.segments {
-        let joined: String = segment
-            .words
-            .iter()
-            .map(|word| word.word.as_str())
-            .collect();
-        assert_eq!(joined, segment.text);
-        assert_eq!(segment.start, segment.words.first().unwrap().start);
-        assert_eq!(segment.end, segment.words.last().unwrap().end);
-        for word in &segment.words {
-            assert!(latest <= word.start && word.start <= word.end, "{word:?}");
-            assert!((0.0..=1.0).contains(&word.probability));
-            latest = word.end;
-        }
-    }
-    assert!(latest <= duration, "{latest}");
 }
 
 #[test]
@@ -214,20 +155,10 @@ fn a_prefix_begins_the_text_and_is_part_of_it() {
         prefix: Some(" Thank you for ".to_owned()),
         ..options()
     };
-    let source = Frames::read(features(AUDIO));
+    let source = Frames::read(features(THREE_WINDOWS));
     let heard = hear(&mut engine(), &source, &options);
     assert_eq!(heard.segments[0].text, " Thank you for listening.");
     assert_eq!(heard.segments[0].words.len(), 4);
-}
-
-/// A WAV file of silence: 16 kHz, 16 bits, mono.
-fn silence(samples: u32) -> Vec<u8> {
-    let mut file = b"RIFF".to_vec();
-    file.extend((36 + samples * 2).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data");
-    file.extend((samples * 2).to_le_bytes());
-    file.resize(file.len() + samples as usize * 2, 0);
-    file
 }
 
 /// Nothing to hear, less than a frame, one encoder position at most, and a second.
@@ -245,7 +176,7 @@ fn audio_of_almost_nothing_is_no_failure() {
             &mut (),
         );
         let heard = heard.unwrap();
-        assert_words(&heard, f64::from(samples) / 16_000.0);
+        assert_words(&heard.segments, f64::from(samples) / 16_000.0);
         if samples < 160 {
             assert_eq!(heard.segments, []);
         }
@@ -254,15 +185,10 @@ fn audio_of_almost_nothing_is_no_failure() {
 
 /// The first windows of three episodes and what is said in them, all of them cut to 20 s.
 fn three_requests() -> Vec<AlignRequest> {
-    let episodes = [
-        "1-a-strange-planet",
-        "2-a-small-garden",
-        "3-viajes-y-cocina",
-    ];
     let tokenizer = tokenizer();
     let request = |episode: &str| {
-        let window = features(&format!("cli/assets/demo/{episode}.mp3")).window(0);
-        let peer = read_json(&format!("tests/fixtures/faster-whisper/{episode}.json"));
+        let window = features(episode).window(0);
+        let peer = peer(episode);
         let segments = peer["segments"].as_array().unwrap();
         let tokens = segments
             .iter()
@@ -278,7 +204,10 @@ fn three_requests() -> Vec<AlignRequest> {
                 .collect(),
         }
     };
-    episodes.into_iter().map(request).collect()
+    EPISODES[..3]
+        .iter()
+        .map(|episode| request(episode))
+        .collect()
 }
 
 fn start() -> Vec<u32> {
@@ -329,7 +258,7 @@ fn tokens_the_model_does_not_know_are_refused() {
         suppress_tokens: vec![-1, 999_999],
         ..options()
     };
-    let mut features = features(AUDIO);
+    let mut features = features(THREE_WINDOWS);
     let outcome = transcribe(&mut engine, &tokenizer(), &mut features, &options, &mut ());
     let error = outcome.unwrap_err();
     assert!(error.to_string().contains("no token 999999"), "{error}");

@@ -1,13 +1,6 @@
-//! The speech engine on a real model and real (synthetic) speech, against the script that was
-//! spoken and against what faster-whisper hears with the same weights.
-#![cfg(feature = "whisper")]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, in its helpers as well"
-)]
+//! The speech engine, and the sequential mode on it.
 
-use std::io::{self, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use podrun::domain::Segment;
@@ -16,34 +9,13 @@ use podrun::transcribe::ct2_config::{ComputeType, Ct2Config, Device};
 use podrun::transcribe::engine::{
     DecodeOptions, EngineError, MelWindow, SpeechEngine, WindowRequest,
 };
-use podrun::transcribe::features::{FeatureStream, scan};
 use podrun::transcribe::model::ModelFiles;
 use podrun::transcribe::options::TranscribeOptions;
 use podrun::transcribe::sequential::{Transcription, transcribe};
-use podrun::transcribe::source::MediaBytes;
 use podrun::transcribe::thread::EngineThreads;
-use podrun::transcribe::tokenizer::Tokenizer;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
-const EPISODES: [&str; 4] = [
-    "cli/assets/demo/1-a-strange-planet",
-    "cli/assets/demo/2-a-small-garden",
-    "cli/assets/demo/3-viajes-y-cocina",
-    "tests/fixtures/speech/three-windows",
-];
-
-fn path(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
-}
-
-fn read_json(relative: &str) -> Value {
-    serde_json::from_slice(&std::fs::read(path(relative)).unwrap()).unwrap()
-}
-
-fn files() -> ModelFiles {
-    ModelFiles::in_directory(&path("cli/assets/whisper-fixture"), "fixture").unwrap()
-}
+use crate::common::{EPISODES, MODEL, features, files, path, peer, read_json, tokenizer, words};
 
 fn config() -> Ct2Config {
     Ct2Config {
@@ -57,21 +29,6 @@ fn engine() -> Ct2Engine {
     Ct2Engine::load(&files(), &config()).unwrap()
 }
 
-fn tokenizer() -> Tokenizer {
-    Tokenizer::from_file(&files().tokenizer()).unwrap()
-}
-
-fn features(relative: &str) -> FeatureStream {
-    let file = path(relative);
-    let open = move || {
-        let file = std::fs::File::open(&file)?;
-        Ok::<_, io::Error>(Box::new(BufReader::new(file)) as Box<dyn MediaBytes>)
-    };
-    let cancel = CancellationToken::new();
-    let summary = scan(&open, 80, &cancel).unwrap();
-    FeatureStream::open(&open, summary, cancel).unwrap()
-}
-
 fn greedy() -> TranscribeOptions {
     TranscribeOptions {
         beam_size: 1,
@@ -80,18 +37,8 @@ fn greedy() -> TranscribeOptions {
 }
 
 fn hear(engine: &mut dyn SpeechEngine, episode: &str) -> Transcription {
-    let mut features = features(&format!("{episode}.mp3"));
+    let mut features = features(episode);
     transcribe(engine, &tokenizer(), &mut features, &greedy(), &mut ()).unwrap()
-}
-
-fn words(text: &str) -> Vec<String> {
-    let is_in_word = |c: char| c.is_alphanumeric() || c.is_whitespace();
-    let plain: String = text
-        .to_lowercase()
-        .chars()
-        .filter(|&c| is_in_word(c))
-        .collect();
-    plain.split_whitespace().map(str::to_owned).collect()
 }
 
 #[test]
@@ -131,11 +78,10 @@ fn assert_times(segments: &[Segment], truth: &Value) {
 fn segments_are_those_of_faster_whisper() {
     let mut engine = engine();
     for episode in EPISODES {
-        let name = episode.rsplit('/').next().unwrap();
-        let peer = read_json(&format!("tests/fixtures/faster-whisper/{name}.json"));
+        let peer = peer(episode);
         let peers = peer["segments"].as_array().unwrap();
         let heard = hear(&mut engine, episode);
-        assert_eq!(heard.segments.len(), peers.len(), "{name}");
+        assert_eq!(heard.segments.len(), peers.len(), "{episode}");
         for (ours, theirs) in std::iter::zip(&heard.segments, peers) {
             assert_eq!(ours.text, theirs["text"].as_str().unwrap());
             assert_eq!(
@@ -184,7 +130,7 @@ fn tokens_are_those_of_faster_whisper() {
 /// The first windows of three episodes, in two languages.
 fn three_windows() -> Vec<Arc<MelWindow>> {
     let first = |episode: &&str| {
-        let mut features = features(&format!("{episode}.mp3"));
+        let mut features = features(episode);
         Arc::new(features.window(0).unwrap())
     };
     EPISODES[..3].iter().map(first).collect()
@@ -301,7 +247,7 @@ fn the_engine_says_what_it_is() {
 /// A copy of the model, to break.
 fn copy() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(path("cli/assets/whisper-fixture")).unwrap() {
+    for entry in std::fs::read_dir(path(MODEL)).unwrap() {
         let file = entry.unwrap().path();
         std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
     }
@@ -358,14 +304,14 @@ fn settings_the_machine_cannot_do_are_refused_with_words() {
         compute_type: ComputeType::Float16,
         ..config()
     };
-    let problem = load_error(&path("cli/assets/whisper-fixture"), &float16);
+    let problem = load_error(&path(MODEL), &float16);
     assert!(problem.contains("take `default`"), "{problem}");
     if !cfg!(feature = "cuda") {
         let cuda = Ct2Config {
             device: Device::Cuda,
             ..config()
         };
-        let problem = load_error(&path("cli/assets/whisper-fixture"), &cuda);
+        let problem = load_error(&path(MODEL), &cuda);
         assert!(problem.contains("take the device `cpu`"), "{problem}");
     }
 }
