@@ -60,6 +60,22 @@ impl Problem {
         }
     }
 
+    /// Ctrl-C came before anything was begun.
+    pub(crate) fn interrupted(message: impl std::fmt::Display) -> Self {
+        Self {
+            code: Code::Signalled(130),
+            ..Self::preflight(message)
+        }
+    }
+
+    /// A service that is out; another try may succeed.
+    pub(crate) fn outage(message: impl std::fmt::Display) -> Self {
+        Self {
+            code: Code::Waiting,
+            ..Self::preflight(message)
+        }
+    }
+
     /// A command line that says two things at once.
     pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
         Self {

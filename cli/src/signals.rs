@@ -54,14 +54,13 @@ impl Shutdown {
     }
 
     /// The machine is about to be taken away: as if it had been told to terminate.
+    /// A signal that follows is the first.
     pub(crate) fn reclaimed(&self) {
-        if !self.token.is_cancelled() {
-            self.received(15);
-        }
+        self.token.cancel();
     }
 
     fn received(&self, number: u8) {
-        if self.token.is_cancelled() {
+        if self.signal.load(Ordering::Relaxed) != 0 {
             // The second signal means now; leases end by themselves.
             std::process::exit(i32::from(number) + 128);
         }

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use super::ControlError;
 use crate::checkpoint::{Checkpoints, State};
 use crate::domain::StageName;
-use crate::queue::Queue;
 use crate::runtime::batch::{JobId, JobRunner};
 use crate::runtime::telemetry::{Event, Observer};
 
@@ -20,8 +19,6 @@ const PATIENCE: u32 = 10;
 pub struct Follow<'a> {
     /// Who runs the workers.
     pub jobs: &'a dyn JobRunner,
-    /// What they drain.
-    pub queue: &'a dyn Queue,
     /// What became of the episodes.
     pub checkpoints: &'a dyn Checkpoints,
     /// Who is told.
@@ -41,13 +38,21 @@ pub struct Ends {
     pub failed: u64,
 }
 
+/// How the episodes of a stage stand.
+#[derive(Debug, Clone, Copy, Default)]
+struct Standing {
+    ends: Ends,
+    /// Those without an end.
+    left: u64,
+}
+
 /// How a followed run stands at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Followed {
     /// Episodes that ended since the run was submitted; those of a run beside it are counted too.
     #[serde(flatten)]
     pub ends: Ends,
-    /// Episodes that are still queued.
+    /// Episodes that are still to do.
     pub left: u64,
     /// Workers that could not go on.
     pub failed_workers: u32,
@@ -58,16 +63,20 @@ pub struct Followed {
 impl Follow<'_> {
     /// Counts what has ended so far.
     pub async fn ends(&self) -> Result<Ends, ControlError> {
-        let mut ends = Ends::default();
+        Ok(self.standing().await?.ends)
+    }
+
+    async fn standing(&self) -> Result<Standing, ControlError> {
+        let mut standing = Standing::default();
         for tally in self.checkpoints.tally().await? {
             match tally.state {
                 _ if tally.stage != self.stage => {}
-                State::Done => ends.done += tally.count,
-                State::Failed => ends.failed += tally.count,
-                _ => {}
+                State::Done => standing.ends.done += tally.count,
+                State::Failed => standing.ends.failed += tally.count,
+                State::Pending | State::Leased | State::Waiting => standing.left += tally.count,
             }
         }
-        Ok(ends)
+        Ok(standing)
     }
 
     /// Looks until the job has ended; `None` where `stop` came first, which leaves the run alone.
@@ -84,7 +93,11 @@ impl Follow<'_> {
         let mut failures = 0;
         let mut seen = None;
         loop {
-            match self.look(job, before, &mut seen).await {
+            let looked = tokio::select! {
+                looked = self.look(job, before, &mut seen) => looked,
+                () = stop.cancelled() => return Ok(None),
+            };
+            match looked {
                 Ok(Some(followed)) => return Ok(Some(followed)),
                 Ok(None) => failures = 0,
                 Err(error) if failures < PATIENCE => {
@@ -108,8 +121,7 @@ impl Follow<'_> {
         seen: &mut Option<Event>,
     ) -> Result<Option<Followed>, ControlError> {
         let status = self.jobs.describe(job).await?;
-        let left = self.queue.depth().await?.outstanding();
-        let now = self.ends().await?;
+        let Standing { ends: now, left } = self.standing().await?;
         let ends = Ends {
             done: now.done.saturating_sub(before.done),
             failed: now.failed.saturating_sub(before.failed),
@@ -144,7 +156,6 @@ mod tests {
     use super::*;
     use crate::checkpoint::{Acquired, MemoryCheckpoints, Reopen, Subject, Transition};
     use crate::domain::{EpisodeId, FeedSlug, Guid, OwnerId};
-    use crate::queue::{MemoryQueue, NewMessage};
     use crate::runtime::batch::{JobError, JobSpec, JobStatus};
     use crate::runtime::clock::{Clock, SystemClock};
 
@@ -188,8 +199,7 @@ mod tests {
         stop: &CancellationToken,
     ) -> (Result<Option<Followed>, ControlError>, Vec<Event>) {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let checkpoints = MemoryCheckpoints::new(Arc::clone(&clock));
-        let queue = MemoryQueue::new(clock);
+        let checkpoints = MemoryCheckpoints::new(clock);
         let subject = |guid| Subject {
             stage: StageName::Fetch,
             episode: EpisodeId {
@@ -209,15 +219,9 @@ mod tests {
             panic!("nobody has it");
         };
         checkpoints.advance(&lease, Transition::Done).await.unwrap();
-        let message = NewMessage {
-            dedup_id: "b".to_owned(),
-            body: "b".to_owned(),
-        };
-        queue.send(&[message]).await.unwrap();
         let seen = Seen::default();
         let follow = Follow {
             jobs: &Scripted(Mutex::new(looks.into_iter().collect())),
-            queue: &queue,
             checkpoints: &checkpoints,
             observer: &seen,
             stage: StageName::Fetch,
@@ -277,8 +281,9 @@ mod tests {
     async fn stopping_to_look_leaves_the_run_alone_and_a_broken_one_says_why() {
         let stop = CancellationToken::new();
         stop.cancel();
-        let (followed, _) = follow([Ok(running())], &stop).await;
+        let (followed, _) = follow(std::iter::repeat_n(Ok(running()), 9), &stop).await;
         assert_eq!(followed.unwrap(), None);
+        let stop = CancellationToken::new();
         let (followed, _) = follow([Ok(ended(1, &["no model"]))], &stop).await;
         let followed = followed.unwrap().unwrap();
         assert_eq!(followed.failed_workers, 1);

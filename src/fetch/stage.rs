@@ -93,12 +93,6 @@ impl FetchStage {
         if self.raw.meta(&episode.id).await?.is_some() {
             return Ok(StageOutcome::AlreadyDone);
         }
-        if context.had_owner && context.lease.still_held().await {
-            // Storage that is paid for and that nobody sees; the episode does not depend on it.
-            if let Err(error) = self.raw.discard_unfinished(&episode.id).await {
-                tracing::warn!(%error, "cannot discard what an earlier worker left half written");
-            }
-        }
         let left_over = self.raw.find_audio(&episode.id).await?;
         let download = match self.download(episode, context, &left_over, progress).await {
             Err(DownloadError::Store(error)) if error.kind.is_conflict() => {
@@ -116,8 +110,20 @@ impl FetchStage {
             }
             self.raw.delete_audio(&episode.id, container).await?;
         }
+        self.discard_unfinished(episode, context).await;
         let transcript = self.transcript(episode, context).await;
         self.publish(episode, context, &download, transcript).await
+    }
+
+    /// Discards what earlier owners, and answers that were lost, left half written: storage that is paid
+    /// for and that nobody sees. The episode does not depend on it.
+    async fn discard_unfinished(&self, episode: &Episode, context: &WorkContext) {
+        if !context.lease.still_held().await {
+            return;
+        }
+        if let Err(error) = self.raw.discard_unfinished(&episode.id).await {
+            tracing::warn!(%error, "cannot discard what is left half written of an episode");
+        }
     }
 
     /// The publisher's transcript, stored; `None` where there is none to be had.

@@ -23,6 +23,7 @@ use std::io::{Read, Write};
 use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use csv::StringRecord;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::{DEFAULT_TIER, ManifestRow};
@@ -142,7 +143,8 @@ pub struct ManifestReader<R> {
     /// Where each known column stands, in the order of [`COLUMNS`].
     places: [Option<usize>; 13],
     record: StringRecord,
-    seen: HashSet<EpisodeId>,
+    /// Digests of the episodes so far: guids may be long, and manifests too.
+    seen: HashSet<[u8; 16]>,
     repeats: usize,
     unknown: Vec<String>,
     failed: bool,
@@ -208,12 +210,20 @@ impl<R: Read> ManifestReader<R> {
                 file: &self.file,
             };
             let row = row.read()?;
-            if self.seen.insert(row.episode.id.clone()) {
+            if self.seen.insert(digest(&row.episode.id)) {
                 return Ok(Some(row));
             }
             self.repeats += 1;
         }
     }
+}
+
+/// Tells episodes apart.
+fn digest(episode: &EpisodeId) -> [u8; 16] {
+    let digest = Sha256::digest(episode.to_string());
+    let mut short = [0; 16];
+    short.copy_from_slice(&digest[..16]);
+    short
 }
 
 impl<R: Read> Iterator for ManifestReader<R> {

@@ -1,19 +1,16 @@
 //! A manifest file, read row by row: one of a hundred thousand episodes takes no more memory than
 //! a short one.
 
-use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use futures::Stream;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::Sender;
 
 use super::ManifestRow;
 use super::csv::ManifestReader;
 use super::store::{MAX_MANIFEST_BYTES, ManifestStoreError};
-use crate::domain::EpisodeId;
 use crate::runtime::blob::BlobStore;
 
 /// Rows that are read ahead.
@@ -39,7 +36,17 @@ impl ManifestFile {
     /// # Errors
     /// A file that cannot be read or a row that is wrong, with its line.
     pub async fn open(path: &Path) -> Result<Self, ManifestStoreError> {
-        Self::checked(path.to_owned(), path.display().to_string(), None).await
+        let name = path.display().to_string();
+        if tokio::fs::metadata(path)
+            .await
+            .is_ok_and(|data| data.is_file() || data.is_dir())
+        {
+            return Self::checked(path.to_owned(), name, None).await;
+        }
+        // It can be read once only.
+        let (path, called) = (path.to_owned(), name.clone());
+        let copy = blocking(move || copy_stream(&path, &called)).await?;
+        Self::checked(copy.to_path_buf(), name, Some(copy)).await
     }
 
     /// Copies a manifest of a store to a temporary file and looks at all of it.
@@ -102,8 +109,8 @@ impl ManifestFile {
         &self.warnings
     }
 
-    /// The rows in the file's order, each episode once. They are read on a thread, a few hundred
-    /// ahead; what is remembered of an episode are 16 bytes.
+    /// The rows in the file's order, each episode once. They are read on a thread, a few hundred ahead;
+    /// what is remembered of each episode are 16 bytes.
     pub fn into_rows(self) -> impl Stream<Item = Result<ManifestRow, ManifestStoreError>> + Send {
         let (sender, receiver) = tokio::sync::mpsc::channel(AHEAD);
         // The thread keeps the copy until it has read it.
@@ -123,24 +130,30 @@ impl ManifestFile {
                 return;
             }
         };
-        let mut seen = HashSet::new();
         for row in reader {
-            let is_new = |row: &ManifestRow| seen.insert(digest(&row.episode.id));
-            if row.as_ref().map_or(true, is_new)
-                && rows.blocking_send(row.map_err(Into::into)).is_err()
-            {
+            if rows.blocking_send(row.map_err(Into::into)).is_err() {
                 return;
             }
         }
     }
 }
 
-/// Tells episodes apart.
-fn digest(episode: &EpisodeId) -> [u8; 16] {
-    let digest = Sha256::digest(episode.to_string());
-    let mut short = [0; 16];
-    short.copy_from_slice(&digest[..16]);
-    short
+/// The text of a pipe or a terminal, in a temporary file. Blocks until its end.
+fn copy_stream(path: &Path, name: &str) -> Result<tempfile::TempPath, ManifestStoreError> {
+    let unreadable = |problem: io::Error| ManifestStoreError::Open {
+        file: name.to_owned(),
+        problem: problem.to_string(),
+    };
+    let text = File::open(path).map_err(unreadable)?;
+    let mut copy = tempfile::NamedTempFile::new().map_err(unreadable)?;
+    let limit = MAX_MANIFEST_BYTES as u64;
+    let copied = io::copy(&mut text.take(limit + 1), &mut copy).map_err(unreadable)?;
+    match copied > limit {
+        true => Err(ManifestStoreError::TooLarge {
+            file: name.to_owned(),
+        }),
+        false => Ok(copy.into_temp_path()),
+    }
 }
 
 /// Blocks on the file system, as does reading.

@@ -35,8 +35,6 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// already may be dropped, which an adapter that can does. Returns how many were added.
     async fn send(&self, messages: &[NewMessage]) -> Result<u64, QueueError>;
 
-    /// Takes up to `max` messages for `lease`, fewer or none where fewer wait. An adapter that is asked
-    /// over a network may wait up to 20 s for the first one; others return at once.
     /// Takes up to `max` messages for `lease`; fewer or none where fewer wait, or where the adapter
     /// hands out fewer at a time. Where none wait it may wait for one, for as long as the adapter was
     /// told to (20 s at most), and returns at the first. Dropping the call is safe; a message that was

@@ -119,7 +119,6 @@ fn context(failures: u32) -> WorkContext {
         cancel: CancellationToken::new(),
         lease: Arc::new(AlwaysHeld),
         failures,
-        had_owner: false,
         is_last_delivery: false,
     }
 }

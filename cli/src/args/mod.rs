@@ -82,7 +82,8 @@ Exit codes:
   3    done, but some episodes or feeds failed; `podrun status` and `podrun feeds check` say
        which and why
   4    cannot start: configuration, data directory, feeds or model; the message says what to do
-  75   some work rests until later (a host asked to wait); run the same command again then
+  75   some work rests until later (a host asked to wait, a service was out, or a worker on AWS was
+       told to end); run the same command again then
   130  interrupted (Ctrl-C); 143 terminated. Run the same command again to go on
 
 Files:

@@ -51,19 +51,22 @@ pub(crate) struct TranscribeWorkerArguments {
 
 /// The flags of a command line that the workers of `stage` take too, spelt for theirs: what a run is
 /// told, its workers go by.
+///
+/// # Errors
+/// A line that cannot be understood, which one that was understood before never is, and a value that
+/// is no text.
 pub(crate) fn flags_of_worker(
     stage: StageName,
     words: impl IntoIterator<Item = OsString>,
-) -> Vec<String> {
+) -> Result<Vec<String>, String> {
     let words = spelling::joined(words);
-    let Ok(matches) = Arguments::command().try_get_matches_from(words) else {
-        return Vec::new();
-    };
+    let matches = Arguments::command().try_get_matches_from(words);
+    let matches = matches.map_err(|error| error.to_string())?;
     let worker = Arguments::command();
     let worker = worker.find_subcommand("worker");
     let worker = worker.and_then(|worker| worker.find_subcommand(stage.as_str()));
     let (Some(worker), Some((_, given))) = (worker, matches.subcommand()) else {
-        return Vec::new();
+        return Err(format!("there is no worker of the stage {stage}"));
     };
     let mut flags = Vec::new();
     for id in given.ids() {
@@ -71,11 +74,14 @@ pub(crate) fn flags_of_worker(
         let long = known.and_then(Arg::get_long);
         let is_typed = given.value_source(id.as_str()) == Some(ValueSource::CommandLine);
         if let (Some(long), true) = (long, is_typed) {
-            let values = given.get_raw(id.as_str()).into_iter().flatten();
-            flags.extend(values.map(|value| format!("--{long}={}", value.to_string_lossy())));
+            for value in given.get_raw(id.as_str()).into_iter().flatten() {
+                let value = value.to_str();
+                let value = value.ok_or_else(|| format!("the value of --{long} is no text"))?;
+                flags.push(format!("--{long}={value}"));
+            }
         }
     }
-    flags
+    Ok(flags)
 }
 
 #[cfg(test)]
@@ -83,7 +89,7 @@ mod tests {
     use super::*;
 
     fn flags(stage: StageName, line: &str) -> Vec<String> {
-        flags_of_worker(stage, line.split(' ').map(OsString::from))
+        flags_of_worker(stage, line.split(' ').map(OsString::from)).unwrap()
     }
 
     #[test]

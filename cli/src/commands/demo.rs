@@ -15,7 +15,7 @@ use crate::args::{FetchArguments, GlobalArguments, TranscribeArguments};
 use crate::demo_server::{self, ServedFile};
 use crate::exit::{Code, Problem};
 use crate::output::{self, text};
-use crate::settings::Settings;
+use crate::settings::{Settings, Target};
 use crate::signals::Shutdown;
 use crate::wire::{self, Stores};
 
@@ -102,6 +102,8 @@ pub(crate) async fn run(
     if global.data_dir.is_none() {
         settings.data_dir = PathBuf::from("podrun-demo");
     }
+    // Whatever the settings say: a fleet could not reach this machine, and would cost money.
+    settings.target = Target::Local;
     // The demo's own server is the only loopback address that is asked.
     settings.http.allow_private_addresses = true;
     let root = settings.data_dir.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use podrun::control::{Ends, Follow, Followed, RunRecord};
 use podrun::domain::{RunId, StageName};
-use podrun::runtime::batch::{JobId, JobSpec, workers_for};
+use podrun::runtime::batch::{JobError, JobId, JobSpec, workers_for};
 use podrun::runtime::telemetry::{Event, Observer};
 use serde::Serialize;
 
@@ -69,7 +69,6 @@ pub(super) async fn run(
     let stage = submission.stage;
     let follow = Follow {
         jobs: &*fleet.jobs,
-        queue: &**stores.queue(stage),
         checkpoints: &*stores.checkpoints,
         observer: &*observer,
         stage,
@@ -83,10 +82,21 @@ pub(super) async fn run(
         true => follow.ends().await?,
         false => Ends::default(),
     };
+    if shutdown.token.is_cancelled() {
+        return Err(
+            Problem::interrupted("stopped before anything was submitted")
+                .hint("the episodes are queued; the same command goes on with them")
+                .into(),
+        );
+    }
     let episodes = submission.episodes;
     let wait = submission.wait;
     let mut summary = submit(settings, stores, fleet, submission).await?;
     if wait {
+        observer.event(&Event::RunSubmitted {
+            run: summary.run.clone(),
+            workers: summary.workers,
+        });
         observer.event(&Event::StageStarted { stage, episodes });
         let job = JobId(summary.job.clone());
         summary.followed = follow.to_end(&job, before, &shutdown.token).await?;
@@ -124,16 +134,23 @@ async fn submit(
         .map(str::to_owned)
         .into();
     arguments.extend(["--run".to_owned(), location.clone()]);
-    arguments.extend(flags_of_worker(stage, std::env::args_os()));
+    let flags = flags_of_worker(stage, std::env::args_os());
+    arguments.extend(flags.map_err(Problem::usage)?);
     let spec = JobSpec {
         arguments,
         environment: fleet.environment(&record.run, workers),
         ..JobSpec::new(record.run.as_str(), stage, workers)
     };
     let job = fleet.jobs.submit(spec).await.map_err(|error| {
-        Problem::preflight(error).hint(
-            "the episodes are queued and nothing is lost: put it right and run the same command again",
-        )
+        let run = &record.run;
+        let hint = match error {
+            JobError::Unsure { .. } => format!(
+                "`podrun status {run}` says in a minute whether it runs; if it does not, run the same command again"
+            ),
+            _ => "the episodes are queued and nothing is lost: put it right and run the same command again"
+                .to_owned(),
+        };
+        Problem::preflight(error).hint(hint)
     })?;
     Ok(FleetSummary {
         stage,
@@ -157,11 +174,13 @@ pub(crate) async fn cancel(
     let Some(job) = fleet.jobs.find(record.stage, record.run.as_str()).await? else {
         return Err(never_started(&record).into());
     };
+    let had_ended = fleet.jobs.describe(&job).await?.has_ended();
     fleet.jobs.cancel(&job).await?;
     let queued = stores.queue(record.stage).depth().await?.outstanding();
     let cancelled = Cancelled {
         run: record.run,
         job: job.0,
+        had_ended,
         queued,
     };
     output::print_result(global, &cancelled, || cancelled.text(record.stage))?;
@@ -197,16 +216,21 @@ pub(super) fn never_started(record: &RunRecord) -> Problem {
 struct Cancelled {
     run: RunId,
     job: String,
+    /// Whether there was nothing to stop any more.
+    had_ended: bool,
     /// Messages that stay in the queue.
     queued: u64,
 }
 
 impl Cancelled {
     fn text(&self, stage: StageName) -> String {
+        let what = match self.had_ended {
+            true => "had ended already",
+            false => "is cancelled: its workers hand their work back within seconds",
+        };
         let episodes = text::count(self.queued, "episode");
         format!(
-            "cancelled {}: its workers hand their work back within seconds\n\
-             {episodes} stay queued; `podrun {stage}` goes on with them\n",
+            "{} {what}\n{episodes} stay queued; `podrun {stage}` goes on with them\n",
             self.run
         )
     }
@@ -218,8 +242,10 @@ impl FleetSummary {
         match (&self.followed, shutdown.code()) {
             (None, Some(code)) if self.left_running => Code::Signalled(code),
             (None, _) => Code::Done,
-            (Some(followed), _) if followed.failed_workers > 0 => Code::Unexpected,
-            (Some(followed), _) if followed.left > 0 => Code::Waiting,
+            (Some(followed), _) if followed.left > 0 => match followed.failed_workers {
+                0 => Code::Waiting,
+                _ => Code::Unexpected,
+            },
             (Some(followed), _) if followed.ends.failed > 0 => Code::Partial,
             (Some(_), _) => Code::Done,
         }

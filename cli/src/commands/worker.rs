@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::run::Counting;
 use super::{fetch, transcribe};
 use crate::args::{GlobalArguments, WorkerArguments, WorkerStage};
-use crate::exit::{self, Code};
+use crate::exit::Code;
 use crate::output;
 use crate::settings::{Settings, Target};
 use crate::signals::Shutdown;
@@ -55,14 +55,7 @@ pub(crate) async fn run(
     if let Err(error) = stores.metrics.flush().await {
         tracing::warn!(%error, "the last measurements were not sent");
     }
-    let summary = match summary {
-        // A service that is out for minutes ends a fleet; its job starts the workers anew, a few times.
-        Err(error) if settings.target == Target::Aws => {
-            exit::report(&error, global.json);
-            return Ok(Code::Waiting);
-        }
-        summary => summary?,
-    };
+    let summary = summary?;
     let command = format!("podrun worker {}", summary.stage);
     output::print_result(global, &summary, || summary.text(&command))?;
     Ok(match (settings.target, summary.interrupted) {

@@ -183,6 +183,7 @@ impl Observer for Bars {
                 }
                 self.say(event);
             }
+            Event::RunSubmitted { .. } => self.say(event),
             Event::FleetProgress { done, failed, .. } => {
                 if let Some(main) = &self.state().main {
                     main.set_position(done + failed);

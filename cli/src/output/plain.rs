@@ -112,6 +112,10 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
                 text::printable(&episode.to_string())
             )
         }
+        Event::RunSubmitted { run, workers } => format!(
+            "submitted {run}, {}; Ctrl-C stops the following, `podrun cancel {run}` the run",
+            text::count(u64::from(*workers), "worker")
+        ),
         Event::FleetProgress {
             stage,
             workers,

@@ -10,7 +10,7 @@ use podrun::domain::{OwnerId, RunId};
 use podrun::politeness::DynamoHostWindows;
 use podrun::queue::{Queue, SqsQueue};
 use podrun::raw::RawStore;
-use podrun::runtime::aws::AwsClients;
+use podrun::runtime::aws::{AwsClients, AwsError};
 use podrun::runtime::batch::{AwsBatchRunner, BatchConfig, BatchStage, JobRunner};
 use podrun::runtime::blob::{BlobStore, S3BlobStore};
 use podrun::runtime::clock::{Clock, SystemClock};
@@ -20,6 +20,8 @@ use podrun::stage::StageStore;
 use super::Stores;
 use crate::exit::Problem;
 use crate::settings::{AwsSettings, FleetSettings, Settings};
+
+const ACCOUNT_HINT: &str = "it has to be there; --region and --profile choose the account";
 
 /// How long a worker's question to an empty queue stays open: as long as SQS lets it.
 const LONG_POLL: Duration = Duration::from_secs(20);
@@ -53,14 +55,20 @@ impl Fleet {
     }
 }
 
-/// Opens the account. Queues are asked for by name, so that a wrong account or region shows at once.
+/// Opens the account. Everything is asked for by name, all at once, so that a wrong account or region
+/// shows before anything is done: a bucket that is not there would look like one without objects.
 pub(super) async fn open(settings: &Settings) -> Result<Stores, Problem> {
     let aws = &settings.aws;
     let clients = clients(aws).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (fetch_queue, transcribe_queue) = tokio::try_join!(
+    let (fetch_queue, transcribe_queue, ..) = tokio::try_join!(
         queue(&clients, aws, &aws.fetch_queue),
         queue(&clients, aws, &aws.transcribe_queue),
+        check_table(&clients, &aws.status_table),
+        check_table(&clients, &aws.hosts_table),
+        check_bucket(&clients, aws, &aws.raw_bucket),
+        check_bucket(&clients, aws, &aws.stage_bucket),
+        check_bucket(&clients, aws, &aws.manifests_bucket),
     )?;
     let jobs = AwsBatchRunner::new(
         clients.batch.clone(),
@@ -119,8 +127,36 @@ async fn clients(settings: &AwsSettings) -> Result<AwsClients, Problem> {
 }
 
 fn objects(clients: &AwsClients, settings: &AwsSettings, bucket: &str) -> Arc<dyn BlobStore> {
+    Arc::new(store(clients, settings, bucket))
+}
+
+fn store(clients: &AwsClients, settings: &AwsSettings, bucket: &str) -> S3BlobStore {
     let check = settings.multipart_check.into();
-    Arc::new(S3BlobStore::with_check(clients.s3.clone(), bucket, check))
+    S3BlobStore::with_check(clients.s3.clone(), bucket, check)
+}
+
+async fn check_bucket(
+    clients: &AwsClients,
+    settings: &AwsSettings,
+    bucket: &str,
+) -> Result<(), Problem> {
+    let checked = store(clients, settings, bucket).check().await;
+    checked.map_err(|error| Problem::preflight(error).hint(ACCOUNT_HINT))
+}
+
+/// A service that answers refuses; one that does not is out for now.
+fn unusable(error: &AwsError, message: String) -> Problem {
+    match error.code {
+        Some(_) => Problem::preflight(message).hint(ACCOUNT_HINT),
+        None => Problem::outage(message).hint("run the same command again"),
+    }
+}
+
+async fn check_table(clients: &AwsClients, table: &str) -> Result<(), Problem> {
+    clients
+        .check_table(table)
+        .await
+        .map_err(|error| unusable(&error, format!("the table {table}: {error}")))
 }
 
 async fn queue(
@@ -131,8 +167,10 @@ async fn queue(
     let set_aside = format!("{name}{}", settings.dead_letter_suffix);
     let urls = tokio::try_join!(clients.queue_url(name), clients.queue_url(&set_aside));
     let (url, set_aside_url) = urls.map_err(|error| {
-        Problem::preflight(format!("the queues {name} and {set_aside}: {error}"))
-            .hint("they have to be there; --region and --profile choose the account")
+        unusable(
+            &error,
+            format!("the queues {name} and {set_aside}: {error}"),
+        )
     })?;
     let sqs = clients.sqs.clone();
     Ok(Arc::new(SqsQueue::new(sqs, url, set_aside_url, LONG_POLL)))

@@ -20,7 +20,7 @@ use podrun::politeness::{HostWindows, PacedGate, Throttle};
 use podrun::queue::Queue;
 use podrun::raw::RawStore;
 use podrun::runtime::aws::InterruptionNotices;
-use podrun::runtime::batch::{JobRunner, JobSpec, LocalJobRunner};
+use podrun::runtime::batch::{JobError, JobRunner, JobSpec, LocalJobRunner};
 use podrun::runtime::blob::BlobStore;
 use podrun::runtime::clock::Clock;
 use podrun::runtime::http::{HopGate, HttpClient};
@@ -35,6 +35,10 @@ use crate::settings::{Settings, Target};
 use crate::signals::Shutdown;
 
 pub(crate) use aws::Fleet;
+
+/// How long a worker that is told to stop may take over handing its work back. Fargate kills 30 s after
+/// it has asked.
+const HAND_BACK: Duration = Duration::from_secs(20);
 
 /// Everything a command works on, whichever the target.
 #[derive(Debug)]
@@ -177,16 +181,33 @@ pub(crate) async fn run_worker<S: Stage>(
     let job = runner
         .submit(JobSpec::new(stage.as_str(), stage, 1))
         .await?;
-    runner.wait(&job).await.map_err(|error| match error {
-        podrun::runtime::batch::JobError::Backend(source)
-            if source.downcast_ref::<FatalError>().is_some() =>
-        {
-            Problem::preflight(source)
-                .hint("put it right and run the same command again; what was done is kept")
-                .into()
+    let given_up = async {
+        stop.cancelled().await;
+        tokio::time::sleep(HAND_BACK).await;
+    };
+    let ended = tokio::select! {
+        ended = runner.wait(&job) => ended,
+        () = given_up => {
+            tracing::warn!("some work could not be handed back in time; its leases end by themselves");
+            return Ok(WorkerEnd::Stopped);
         }
+    };
+    ended.map_err(|error| match error {
+        JobError::Backend(source) => match source.downcast::<FatalError>() {
+            Ok(fatal) => problem(&fatal).into(),
+            Err(source) => JobError::Backend(source).into(),
+        },
         error => error.into(),
     })
+}
+
+/// A worker that could not go on: by its exit code, a job tells what passes from what does not.
+fn problem(fatal: &FatalError) -> Problem {
+    match fatal.is_outage {
+        true => Problem::outage(fatal).hint("run the same command again; what was done is kept"),
+        false => Problem::preflight(fatal)
+            .hint("put it right and run the same command again; what was done is kept"),
+    }
 }
 
 /// Looks out for the notice that a Spot instance is taken back, two minutes ahead; Fargate sends

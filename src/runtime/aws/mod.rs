@@ -113,6 +113,16 @@ impl AwsClients {
         }
     }
 
+    /// Whether a table is there and may be described.
+    ///
+    /// # Errors
+    /// What DynamoDB says, `ResourceNotFoundException` where there is none in this account and region.
+    pub async fn check_table(&self, name: &str) -> Result<(), AwsError> {
+        let found = self.dynamodb.describe_table().table_name(name).send().await;
+        found.map_err(|error| AwsError::new("DescribeTable", &error))?;
+        Ok(())
+    }
+
     /// The address of a queue by its name.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use serde::Serialize;
 
-use crate::domain::{EpisodeId, FailureClass, FeedSlug, StageName};
+use crate::domain::{EpisodeId, FailureClass, FeedSlug, RunId, StageName};
 
 /// Who watches. Called from any thread; must not block.
 pub trait Observer: Debug + Send + Sync + 'static {
@@ -114,6 +114,13 @@ pub enum Event {
         stage: StageName,
         /// Which.
         episode: EpisodeId,
+    },
+    /// A run was given to a fleet; by its name it can be looked at and cancelled.
+    RunSubmitted {
+        /// Its name.
+        run: RunId,
+        /// How many workers it has.
+        workers: u32,
     },
     /// A fleet got further.
     FleetProgress {

@@ -100,7 +100,6 @@ impl<S: Stage> Worker<S> {
             cancel,
             lease: leases,
             failures: lease.failures,
-            had_owner: lease.token > 1,
             is_last_delivery: delivery.deliveries >= self.config.max_deliveries,
         };
         let started = Instant::now();

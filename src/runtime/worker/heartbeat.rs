@@ -38,8 +38,12 @@ impl Leases {
             let mut kept_at = Instant::now();
             loop {
                 tokio::time::sleep(self.ttl / 3).await;
-                match self.renew().await {
-                    Renewal::Kept => kept_at = Instant::now(),
+                // The lease runs from before the call, and a call may hang for longer than it.
+                let asked_at = Instant::now();
+                let left = self.ttl.saturating_sub(kept_at.elapsed());
+                let renewal = tokio::time::timeout(left, self.renew()).await;
+                match renewal.unwrap_or(Renewal::Unknown) {
+                    Renewal::Kept => kept_at = asked_at,
                     Renewal::Unknown if kept_at.elapsed() < self.ttl => {}
                     Renewal::Unknown | Renewal::Lost => {
                         tracing::warn!(subject = %self.lease.subject, "lease lost, stopping the work");

@@ -141,6 +141,14 @@ pub struct Worker<S> {
     pub scope: Option<Arc<Scope>>,
 }
 
+/// When there is something to do again.
+enum Due {
+    /// Nothing is left.
+    Never,
+    At(DateTime<Utc>),
+    Unknown,
+}
+
 /// What a pause of the loop ended with.
 enum Pause {
     Rested,
@@ -264,19 +272,21 @@ impl<S: Stage> Worker<S> {
         if is_settled || is_empty && empty_polls >= self.config.empty_polls {
             return Ok(Some(WorkerEnd::Drained));
         }
-        let until = self.next_due().await?;
-        // A queue that counts approximately, and the table that has the truth, say the same.
-        if is_empty && until.is_none() {
-            return Ok(Some(WorkerEnd::Drained));
-        }
+        let until = match self.next_due().await? {
+            // A queue that counts approximately, and the table that has the truth, say the same.
+            Due::Never if is_empty => return Ok(Some(WorkerEnd::Drained)),
+            Due::Never | Due::Unknown => None,
+            Due::At(until) => Some(until),
+        };
         let rest = until.map(|until| (until - self.clock.now()).to_std().unwrap_or_default());
         let is_hopeless = rest.is_some_and(|rest| rest > self.config.patience)
             || last_activity.elapsed() > self.config.patience;
         Ok(is_hopeless.then_some(WorkerEnd::Waiting { until }))
     }
 
-    /// When the first episode of this stage that rests or is leased comes free.
-    async fn next_due(&self) -> Result<Option<DateTime<Utc>>, FatalError> {
+    /// When the first episode of this stage that rests or is leased comes free; records are listed by
+    /// name, so of very many nobody knows.
+    async fn next_due(&self) -> Result<Due, FatalError> {
         const LOOK_AT: usize = 1000;
         let mut due = None;
         for state in [State::Pending, State::Waiting, State::Leased] {
@@ -286,6 +296,9 @@ impl<S: Stage> Worker<S> {
                 feed: None,
             };
             let records = self.checkpoints.list(&filter, None, LOOK_AT).await?;
+            if records.len() == LOOK_AT {
+                return Ok(Due::Unknown);
+            }
             let now = self.clock.now();
             let first = records
                 .iter()
@@ -293,7 +306,7 @@ impl<S: Stage> Worker<S> {
                 .min();
             due = due.into_iter().chain(first).min();
         }
-        Ok(due)
+        Ok(due.map_or(Due::Never, Due::At))
     }
 
     async fn pause(
@@ -322,12 +335,12 @@ fn flatten(
 
 impl From<crate::queue::QueueError> for FatalError {
     fn from(error: crate::queue::QueueError) -> Self {
-        Self::new(error.to_string())
+        Self::outage(&error)
     }
 }
 
 impl From<crate::checkpoint::CheckpointError> for FatalError {
     fn from(error: crate::checkpoint::CheckpointError) -> Self {
-        Self::new(error.to_string())
+        Self::outage(&error)
     }
 }

@@ -25,6 +25,8 @@ pub enum StageOutcome {
 pub struct FatalError {
     /// What is unusable and why, as a lower-case fragment without secrets.
     pub message: String,
+    /// Whether it may pass by itself: a service that does not answer, rather than one that refuses.
+    pub is_outage: bool,
 }
 
 impl FatalError {
@@ -32,6 +34,15 @@ impl FatalError {
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
+            is_outage: false,
+        }
+    }
+
+    /// What a queue or a table says that a worker cannot go on without.
+    pub(super) fn outage(error: &dyn std::error::Error) -> Self {
+        Self {
+            message: error.to_string(),
+            is_outage: true,
         }
     }
 

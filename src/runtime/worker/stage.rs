@@ -41,8 +41,6 @@ pub struct WorkContext {
     pub lease: Arc<dyn LeaseCheck>,
     /// How often this job failed before.
     pub failures: u32,
-    /// Whether somebody owned it before, who may have left something half done.
-    pub had_owner: bool,
     /// It was delivered as often as may be: a failure that would only put it off ends it.
     pub is_last_delivery: bool,
 }

@@ -17,10 +17,7 @@ use aws_sdk_batch::config::http::HttpResponse;
 use aws_sdk_batch::config::retry::RetryConfig;
 use aws_sdk_batch::error::SdkError;
 use aws_sdk_batch::operation::submit_job::SubmitJobError;
-use aws_sdk_batch::types::{
-    ArrayProperties, JobDetail, JobStatus as BatchStatus, JobTimeout, KeyValuesPair,
-};
-use serde::Deserialize;
+use aws_sdk_batch::types::{ArrayProperties, JobDetail, JobStatus as BatchStatus, KeyValuesPair};
 
 use super::{JobError, JobId, JobRunner, JobSpec, JobStatus};
 use crate::domain::StageName;
@@ -45,8 +42,7 @@ const LOOKS: [Duration; 3] = [
 const MAX_PAGES: usize = 10;
 
 /// Where the workers of each stage run.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchConfig {
     /// Fetching.
     pub fetch: BatchStage,
@@ -73,8 +69,7 @@ impl BatchConfig {
 }
 
 /// Where the workers of one stage run.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchStage {
     /// Name or ARN of the job queue.
     pub queue: String,
@@ -97,25 +92,12 @@ impl BatchStage {
 pub struct AwsBatchRunner {
     client: Client,
     config: BatchConfig,
-    timeout: Option<Duration>,
 }
 
 impl AwsBatchRunner {
     /// Runs workers on the queues of a configuration.
     pub fn new(client: Client, config: BatchConfig) -> Self {
-        Self {
-            client,
-            config,
-            timeout: None,
-        }
-    }
-
-    /// Ends a worker that runs for longer, without another attempt; at least 60 s. Otherwise the job
-    /// definition's own limit holds.
-    #[must_use]
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
+        Self { client, config }
     }
 
     /// One `SubmitJob`, tried once.
@@ -124,12 +106,6 @@ impl AwsBatchRunner {
         let once = aws_sdk_batch::config::Builder::new().retry_config(RetryConfig::disabled());
         let array = i32::try_from(job.workers).unwrap_or(i32::MAX);
         let array = (array > 1).then(|| ArrayProperties::builder().size(array).build());
-        let timeout = self.timeout.map(|timeout| {
-            let seconds = i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX);
-            JobTimeout::builder()
-                .attempt_duration_seconds(seconds)
-                .build()
-        });
         let submitted = self
             .client
             .submit_job()
@@ -139,7 +115,6 @@ impl AwsBatchRunner {
             .container_overrides(command::overrides(job))
             .retry_strategy(retry::strategy())
             .set_array_properties(array)
-            .set_timeout(timeout)
             .customize()
             .config_override(once)
             .send()
@@ -213,15 +188,18 @@ impl JobRunner for AwsBatchRunner {
                 Err(Submission::Lost(error)) => error,
             };
             tracing::warn!(job = job.name, error = %lost, "a submission was not answered");
-            if let Some(taken) = self.look_for(&job).await? {
+            let unsure = |source: Box<dyn std::error::Error + Send + Sync>| JobError::Unsure {
+                name: job.name.clone(),
+                source,
+            };
+            // Whoever cannot look must not submit again.
+            let taken = self.look_for(&job).await;
+            if let Some(taken) = taken.map_err(|error| unsure(Box::new(error)))? {
                 return Ok(taken);
             }
             submissions += 1;
             if submissions == SUBMISSIONS {
-                return Err(JobError::Unsure {
-                    name: job.name,
-                    source: Box::new(lost),
-                });
+                return Err(unsure(Box::new(lost)));
             }
         }
     }
