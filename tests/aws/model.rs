@@ -25,7 +25,7 @@ use podrun::runtime::sqlite::Database;
 use crate::checkpoint::table;
 use crate::faults::FaultProxy;
 use crate::queue::queues;
-use crate::stand_in::StandIn;
+use crate::stand_in::{StandIn, clients_of};
 use stepped::SteppedQueue;
 use world::{Parts, World};
 
@@ -97,7 +97,7 @@ async fn aws_does_what_the_model_does() {
     let fresh = async || {
         let clock = Arc::new(ManualClock::default());
         let proxy = FaultProxy::start(&stand_in.endpoint).await;
-        let clients = StandIn::clients_at(&proxy.endpoint).await;
+        let clients = clients_of(&proxy.endpoint).await;
         let (url, dead) = queues(&direct.sqs).await;
         let queue = SqsQueue::new(clients.sqs, url, dead, Duration::ZERO);
         let table = table(&direct).await;
