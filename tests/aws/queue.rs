@@ -256,9 +256,9 @@ async fn a_dead_message_that_cannot_be_deleted_is_in_both_queues() {
     let faulty = Faulty::start().await;
     faulty.send(1).await.unwrap();
     let taken = faulty.take().await.remove(0);
-    for _ in 0..3 {
-        faulty.proxy.inject("DeleteMessage", Fault::broken());
-    }
+    faulty
+        .proxy
+        .inject_times(3, "DeleteMessage", Fault::broken());
     let dead = Settlement::Dead("reason".to_owned());
     let settled = faulty.queue.settle(&taken.receipt, dead.clone()).await;
     assert!(
