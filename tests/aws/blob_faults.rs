@@ -1,17 +1,15 @@
 //! Objects over a network that loses, cuts, refuses and holds.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use bytes::Bytes;
 use podrun::runtime::blob::s3::S3BlobStore;
 use podrun::runtime::blob::{BlobErrorKind, BlobStore, PutMode, read_all};
-use tokio::sync::Semaphore;
 
-use crate::blob::{lax_store, make_bucket, open_uploads};
-use crate::proxy::{Fault, Proxy, Request};
+use crate::blob::{BUCKET, make_store, noise, open_uploads};
+use crate::faults::{Fault, FaultProxy, Gate};
 use crate::stand_in::{StandIn, clients_of};
 
 /// Long enough for anything here, short enough that a hang fails.
@@ -22,16 +20,16 @@ struct Bench {
     /// Past the proxy.
     direct: Client,
     store: S3BlobStore,
-    proxy: Proxy,
+    proxy: FaultProxy,
     _stand_in: StandIn,
 }
 
-async fn bench(decide: impl Fn(&Request) -> Fault + Send + Sync + 'static) -> Bench {
+async fn bench() -> Bench {
     let stand_in = StandIn::start();
     let direct = stand_in.clients().await.s3;
-    make_bucket(&direct).await;
-    let proxy = Proxy::start(&stand_in.endpoint, decide).await;
-    let store = lax_store(&clients_of(&proxy.endpoint).await.s3);
+    make_store(&direct).await;
+    let proxy = FaultProxy::start(&stand_in.endpoint).await;
+    let store = S3BlobStore::new(clients_of(&proxy.endpoint).await.s3, BUCKET);
     Bench {
         direct,
         store,
@@ -40,25 +38,8 @@ async fn bench(decide: impl Fn(&Request) -> Fault + Send + Sync + 'static) -> Be
     }
 }
 
-/// `fault` for the first `times` requests that are like this.
-fn at_first(
-    times: usize,
-    method: &'static str,
-    in_target: &'static str,
-    fault: Fault,
-) -> impl Fn(&Request) -> Fault + Send + Sync + 'static {
-    let seen = AtomicUsize::new(0);
-    move |request| {
-        let is_like = request.is(method, in_target);
-        match is_like && seen.fetch_add(1, Ordering::SeqCst) < times {
-            true => fault.clone(),
-            false => Fault::None,
-        }
-    }
-}
-
 fn large() -> Bytes {
-    Bytes::from_iter((0..2 * PART as u32 + 5).map(|at| (at ^ (at >> 9)) as u8))
+    noise(2 * PART + 5)
 }
 
 impl Bench {
@@ -79,10 +60,11 @@ impl Bench {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_whose_answer_is_lost_has_succeeded() {
-    let bench = bench(at_first(2, "PUT", "lost/x", Fault::LoseAnswer)).await;
+    let bench = bench().await;
+    bench.proxy.inject_times(2, "PutObject", Fault::DropAfter);
     let put = |mode| bench.store.put("lost/x", "mine".into(), mode);
     let info = put(PutMode::Create).await.unwrap();
-    assert!(bench.proxy.count("PUT", "lost/x") > 1, "nothing was lost");
+    assert_eq!(bench.proxy.left(), 0, "nothing was lost");
     assert_eq!(
         bench.store.head("lost/x").await.unwrap(),
         Some(info.clone())
@@ -96,24 +78,16 @@ async fn a_put_whose_answer_is_lost_has_succeeded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replacement_whose_answer_is_lost_has_succeeded_once() {
-    let is_armed = Arc::new(AtomicUsize::new(0));
-    let armed = Arc::clone(&is_armed);
-    let bench = bench(move |request| {
-        let is_put = request.is("PUT", "replaced/x");
-        match is_put && armed.swap(0, Ordering::SeqCst) > 0 {
-            true => Fault::LoseAnswer,
-            false => Fault::None,
-        }
-    })
-    .await;
+    let bench = bench().await;
     let first = bench
         .store
         .put("replaced/x", "first".into(), PutMode::Create);
     let first = first.await.unwrap();
-    is_armed.store(1, Ordering::SeqCst);
+    bench.proxy.inject("PutObject", Fault::DropAfter);
     let mode = PutMode::Replace(first.version);
     let second = bench.store.put("replaced/x", "second".into(), mode.clone());
     let second = second.await.unwrap();
+    assert_eq!(bench.proxy.left(), 0, "nothing was lost");
     assert_eq!(bench.store.head("replaced/x").await.unwrap(), Some(second));
     let third = bench.store.put("replaced/x", "third".into(), mode).await;
     assert_eq!(third.unwrap_err().kind, BlobErrorKind::Precondition);
@@ -121,12 +95,11 @@ async fn a_replacement_whose_answer_is_lost_has_succeeded_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_whose_last_answer_is_lost_has_succeeded() {
-    let bench = bench(at_first(1, "POST", "uploadId=", Fault::LoseAnswer)).await;
+    let bench = bench().await;
+    let complete = "CompleteMultipartUpload";
+    bench.proxy.inject(complete, Fault::DropAfter);
     let info = bench.write_large("lost/x", PutMode::Create).await.unwrap();
-    assert!(
-        bench.proxy.count("POST", "uploadId=") > 1,
-        "nothing was lost"
-    );
+    assert!(bench.proxy.count(complete) > 1, "nothing was lost");
     assert_eq!(info.size, large().len() as u64);
     let read = read_all(&bench.store, "lost/x", large().len())
         .await
@@ -143,20 +116,14 @@ async fn an_upload_whose_last_answer_is_lost_has_succeeded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_is_tried_again_and_an_upload_begins_anew() {
     let conflict = Fault::Refuse(409, "ConditionalRequestConflict");
-    let bench = bench({
-        let put = at_first(2, "PUT", "conflict/small", conflict.clone());
-        let complete = at_first(1, "POST", "uploadId=", conflict);
-        move |request| match put(request) {
-            Fault::None => complete(request),
-            fault => fault,
-        }
-    })
-    .await;
+    let bench = bench().await;
+    bench.proxy.inject_times(2, "PutObject", conflict.clone());
+    bench.proxy.inject("CompleteMultipartUpload", conflict);
     let put = bench
         .store
         .put("conflict/small", "x".into(), PutMode::Create);
     put.await.unwrap();
-    assert_eq!(bench.proxy.count("PUT", "conflict/small"), 3);
+    assert_eq!(bench.proxy.count("PutObject"), 3);
 
     let error = bench
         .write_large("conflict/x", PutMode::Create)
@@ -172,13 +139,11 @@ async fn a_conflict_is_tried_again_and_an_upload_begins_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_is_refused_ends_the_upload() {
-    let bench = bench(at_first(
-        9,
-        "PUT",
-        "partNumber=2",
-        Fault::Refuse(403, "AccessDenied"),
-    ))
-    .await;
+    let bench = bench().await;
+    let denied = Fault::Refuse(403, "AccessDenied");
+    bench
+        .proxy
+        .inject_times(9, "UploadPart partNumber=2", denied);
     let error = bench
         .write_large("refused/x", PutMode::Create)
         .await
@@ -200,14 +165,16 @@ async fn a_part_that_is_refused_ends_the_upload() {
         .await
         .unwrap();
     writer.write(vec![1; 2 * PART + 1].into()).await.unwrap();
-    bench.proxy.wait_for(2, "PUT", "refused/y").await;
+    bench.proxy.wait_for(2, "UploadPart refused/y").await;
     writer.abort().await.unwrap();
     bench.assert_no_uploads().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_too_busy_may_be_asked_later() {
-    let bench = bench(at_first(9, "PUT", "busy/x", Fault::Refuse(503, "SlowDown"))).await;
+    let bench = bench().await;
+    let busy = Fault::Refuse(503, "SlowDown");
+    bench.proxy.inject_times(9, "PutObject", busy);
     let put = bench.store.put("busy/x", "x".into(), PutMode::Create);
     let error = put.await.unwrap_err();
     assert_eq!(error.kind, BlobErrorKind::Other, "{error}");
@@ -219,20 +186,21 @@ async fn a_service_that_is_too_busy_may_be_asked_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_breaks_off_is_read_again() {
-    let bench = bench(at_first(2, "GET", "cut/x", Fault::CutAnswer)).await;
+    let bench = bench().await;
+    bench.proxy.inject_times(2, "GetObject", Fault::CutAnswer);
     let put = bench
         .store
         .put("cut/x", "0123456789".into(), PutMode::Create);
     put.await.unwrap();
     let read = bench.store.read_range("cut/x", 3, 4).await.unwrap();
     assert_eq!(read, "3456");
-    assert_eq!(bench.proxy.count("GET", "cut/x"), 3);
+    assert_eq!(bench.proxy.count("GetObject"), 3);
 }
 
 /// Nothing of it is left, whether it is told to end or only dropped.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_is_given_up_is_aborted() {
-    let bench = bench(|_| Fault::None).await;
+    let bench = bench().await;
     for is_told in [true, false] {
         let mut writer = bench
             .store
@@ -246,7 +214,7 @@ async fn an_upload_that_is_given_up_is_aborted() {
         } else {
             drop(writer);
             let aborted = async {
-                bench.proxy.wait_for(2, "DELETE", "given/up").await;
+                bench.proxy.wait_for(2, "AbortMultipartUpload").await;
                 // It arrived; that it is done shows here.
                 while !open_uploads(&bench.direct).await.is_empty() {}
             };
@@ -258,14 +226,10 @@ async fn an_upload_that_is_given_up_is_aborted() {
 /// A write that was cancelled half-way must not become an object without its bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_was_cancelled_spoils_the_object() {
-    let gate = Arc::new(Semaphore::new(0));
-    let bench = bench(at_first(
-        9,
-        "PUT",
-        "partNumber=",
-        Fault::Hold(Arc::clone(&gate)),
-    ))
-    .await;
+    let gate = Gate::closed();
+    let bench = bench().await;
+    let hold = Fault::HoldBefore(Arc::clone(&gate));
+    bench.proxy.inject_times(9, "UploadPart", hold);
     let mut writer = bench
         .store
         .create("cancelled/x", PutMode::Create)
@@ -275,9 +239,9 @@ async fn a_write_that_was_cancelled_spoils_the_object() {
     tokio::select! {
         biased;
         _ = writer.write(bytes) => panic!("there is room for three parts"),
-        () = bench.proxy.wait_for(2, "PUT", "partNumber=") => {}
+        () = bench.proxy.wait_for(2, "UploadPart") => {}
     }
-    gate.add_permits(9);
+    gate.let_through(9);
     let error = writer.finish().await.unwrap_err();
     assert!(error.to_string().contains("earlier write"), "{error}");
     assert_eq!(bench.store.head("cancelled/x").await.unwrap(), None);
@@ -285,14 +249,10 @@ async fn a_write_that_was_cancelled_spoils_the_object() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_parts_are_in_memory_at_most() {
-    let gate = Arc::new(Semaphore::new(0));
-    let bench = bench(at_first(
-        9,
-        "PUT",
-        "partNumber=",
-        Fault::Hold(Arc::clone(&gate)),
-    ))
-    .await;
+    let gate = Gate::closed();
+    let bench = bench().await;
+    let hold = Fault::HoldBefore(Arc::clone(&gate));
+    bench.proxy.inject_times(9, "UploadPart", hold);
     let mut writer = bench
         .store
         .create("bounded/x", PutMode::Create)
@@ -305,14 +265,14 @@ async fn three_parts_are_in_memory_at_most() {
         writer.finish().await.unwrap();
     };
     let release = async {
-        for sent in 1..=5 {
-            bench.proxy.wait_for(sent, "PUT", "partNumber=").await;
-            gate.add_permits(1);
+        for _ in 1..=5 {
+            gate.reached().await;
+            gate.let_through(1);
         }
     };
     tokio::time::timeout(BOUND, async { tokio::join!(write, release) })
         .await
         .unwrap();
-    let log = bench.proxy.log.lock().unwrap();
-    assert!((1..=3).contains(&log.most_large), "{}", log.most_large);
+    let most = bench.proxy.most_large();
+    assert!((1..=3).contains(&most), "{most}");
 }

@@ -14,9 +14,8 @@ use podrun::domain::{FailureClass, OwnerId};
 use podrun::runtime::aws::AwsClients;
 use podrun::runtime::aws::dynamodb::Item;
 use podrun::runtime::clock::{Clock, ManualClock};
-use tokio::sync::oneshot;
 
-use crate::faults::{Fault, FaultProxy};
+use crate::faults::{Fault, FaultProxy, Gate};
 use crate::stand_in::{StandIn, clients_of};
 
 const TTL: Duration = Duration::from_secs(60);
@@ -177,16 +176,14 @@ async fn a_grant_whose_answer_came_too_late_is_none() {
     let table = Faulty::start().await;
     let (slow, quick) = (OwnerId::generate("slow"), OwnerId::generate("quick"));
     let subject = subject("feed", "guid");
-    let (reached, is_reached) = oneshot::channel();
-    let (go, may_go) = oneshot::channel();
-    table
-        .proxy
-        .inject("PutItem", Fault::HoldAfter(reached, may_go));
+    let gate = Gate::closed();
+    let hold = Fault::HoldAfter(Arc::clone(&gate));
+    table.proxy.inject("PutItem", hold);
     let meanwhile = async {
-        is_reached.await.unwrap();
+        gate.reached().await;
         table.clock.advance(TTL);
         let lease = granted(table.other.acquire(&subject, &quick, TTL).await);
-        go.send(()).unwrap();
+        gate.let_through(1);
         lease
     };
     let (answer, lease) = tokio::join!(table.faulty.acquire(&subject, &slow, TTL), meanwhile);
@@ -202,15 +199,13 @@ async fn an_advance_whose_answer_came_too_late_changes_nothing_more() {
     let (slow, quick) = (OwnerId::generate("slow"), OwnerId::generate("quick"));
     let subject = subject("feed", "guid");
     let stale = granted(table.faulty.acquire(&subject, &slow, TTL).await);
-    let (reached, is_reached) = oneshot::channel();
-    let (go, may_go) = oneshot::channel();
-    table
-        .proxy
-        .inject("PutItem", Fault::HoldAfter(reached, may_go));
+    let gate = Gate::closed();
+    let hold = Fault::HoldAfter(Arc::clone(&gate));
+    table.proxy.inject("PutItem", hold);
     let meanwhile = async {
-        is_reached.await.unwrap();
+        gate.reached().await;
         let lease = granted(table.other.acquire(&subject, &quick, TTL).await);
-        go.send(()).unwrap();
+        gate.let_through(1);
         lease
     };
     let (advanced, lease) =
@@ -225,16 +220,14 @@ async fn an_advance_whose_answer_came_too_late_changes_nothing_more() {
 #[tokio::test]
 async fn a_table_that_stays_throttled_is_an_error_that_says_so() {
     let table = Faulty::start().await;
-    for _ in 0..3 {
-        table.proxy.inject("GetItem", Fault::throttled());
-    }
+    table.proxy.inject_times(3, "GetItem", Fault::throttled());
     let (subject, owner) = (subject("feed", "guid"), OwnerId::generate("o"));
     let acquired = table.faulty.acquire(&subject, &owner, TTL).await;
     let error = acquired.unwrap_err();
     assert!(matches!(error, CheckpointError::Backend { .. }));
     let text = error.to_string();
     assert!(
-        text.contains("GetItem: ThrottlingException: Rate exceeded"),
+        text.contains("GetItem: ThrottlingException: injected"),
         "{text}"
     );
 }
@@ -256,9 +249,9 @@ async fn planning_reads_what_a_batch_left_unread() {
         .advance(&lease, Transition::Failed { failure })
         .await
         .unwrap();
-    for _ in 0..2 {
-        table.proxy.inject("BatchGetItem", Fault::Unprocessed);
-    }
+    table
+        .proxy
+        .inject_times(2, "BatchGetItem", Fault::Unprocessed);
     let subjects: Vec<_> = (0..120).map(|n| subject("feed", &n.to_string())).collect();
     let workable = table
         .faulty

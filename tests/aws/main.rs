@@ -10,7 +10,6 @@ mod fleet;
 mod localstack;
 mod metrics;
 mod model;
-mod proxy;
 mod queue;
 mod resources;
 mod smoke;

@@ -16,7 +16,7 @@ use podrun::runtime::telemetry::metric::GB_TRANSFERRED;
 use podrun::runtime::telemetry::{CloudWatchMetrics, Datum, Metrics, MetricsError, Summary, Unit};
 use serde_json::Value;
 
-use crate::proxy::{Fault, Proxy};
+use crate::faults::{Fault, FaultProxy};
 use crate::stand_in::{StandIn, clients_of};
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -144,15 +144,8 @@ async fn total(metrics: &CloudWatchMetrics) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_answer_is_lost_is_not_made_again() {
     let stand_in = StandIn::start();
-    let calls = AtomicUsize::new(0);
-    let proxy = Proxy::start(&stand_in.endpoint, move |request| {
-        let is_put = request.is("POST", "PutMetricData");
-        match is_put && calls.fetch_add(1, Ordering::SeqCst) == 0 {
-            true => Fault::LoseAnswer,
-            false => Fault::None,
-        }
-    })
-    .await;
+    let proxy = FaultProxy::start(&stand_in.endpoint).await;
+    proxy.inject("PutMetricData", Fault::DropAfter);
     let metrics = metrics(&clients_of(&proxy.endpoint).await.cloudwatch, LONG);
     metrics.record(&[gigabytes(1.0)]).await.unwrap();
     let error = metrics.flush().await.unwrap_err();
@@ -163,7 +156,7 @@ async fn a_call_whose_answer_is_lost_is_not_made_again() {
     metrics.record(&[gigabytes(2.0)]).await.unwrap();
     metrics.flush().await.unwrap();
     metrics.flush().await.unwrap();
-    assert_eq!(proxy.count("POST", "PutMetricData"), 2);
+    assert_eq!(proxy.count("PutMetricData"), 2);
     // It had counted, though nobody could know.
     assert_eq!(total(&metrics).await, 3.0);
 }
@@ -171,19 +164,16 @@ async fn a_call_whose_answer_is_lost_is_not_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_was_throttled_is_made_again() {
     let stand_in = StandIn::start();
-    let calls = AtomicUsize::new(0);
-    let proxy = Proxy::start(&stand_in.endpoint, move |request| {
-        let is_put = request.is("POST", "PutMetricData");
-        match is_put && calls.fetch_add(1, Ordering::SeqCst) < 2 {
-            true => Fault::Refuse(429, "ThrottlingException"),
-            false => Fault::None,
-        }
-    })
-    .await;
+    let proxy = FaultProxy::start(&stand_in.endpoint).await;
+    proxy.inject_times(
+        2,
+        "PutMetricData",
+        Fault::Refuse(429, "ThrottlingException"),
+    );
     let metrics = metrics(&clients_of(&proxy.endpoint).await.cloudwatch, LONG);
     metrics.record(&[gigabytes(1.0)]).await.unwrap();
     metrics.flush().await.unwrap();
-    assert_eq!(proxy.count("POST", "PutMetricData"), 3);
+    assert_eq!(proxy.count("PutMetricData"), 3);
     assert_eq!(total(&metrics).await, 1.0);
 }
 

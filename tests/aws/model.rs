@@ -19,13 +19,15 @@ use std::time::{Duration, Instant};
 use podrun::checkpoint::{DynamoCheckpoints, MemoryCheckpoints, SqliteCheckpoints};
 use podrun::domain::StageName;
 use podrun::queue::{MemoryQueue, SqliteQueue, SqsQueue};
+use podrun::runtime::blob::MemoryBlobStore;
+use podrun::runtime::blob::s3::S3BlobStore;
 use podrun::runtime::clock::ManualClock;
 use podrun::runtime::sqlite::Database;
 
 use crate::checkpoint::table;
 use crate::faults::FaultProxy;
 use crate::queue::queues;
-use crate::stand_in::StandIn;
+use crate::stand_in::{StandIn, clients_of};
 use stepped::SteppedQueue;
 use world::{Parts, World};
 
@@ -65,6 +67,7 @@ async fn memory_does_what_the_model_does() {
             queue: Arc::new(MemoryQueue::new(clock.clone())),
             checkpoints: Arc::new(MemoryCheckpoints::new(clock.clone())),
             clock,
+            store: Arc::new(MemoryBlobStore::new()),
             deduplicates: true,
             faults: None,
         }
@@ -82,6 +85,7 @@ async fn sqlite_does_what_the_model_does() {
             queue: Arc::new(SqliteQueue::new(database.clone(), stage, clock.clone())),
             checkpoints: Arc::new(SqliteCheckpoints::new(database, clock.clone())),
             clock,
+            store: Arc::new(MemoryBlobStore::new()),
             deduplicates: true,
             faults: None,
         }
@@ -97,10 +101,13 @@ async fn aws_does_what_the_model_does() {
     let fresh = async || {
         let clock = Arc::new(ManualClock::default());
         let proxy = FaultProxy::start(&stand_in.endpoint).await;
-        let clients = StandIn::clients_at(&proxy.endpoint).await;
+        let clients = clients_of(&proxy.endpoint).await;
         let (url, dead) = queues(&direct.sqs).await;
         let queue = SqsQueue::new(clients.sqs, url, dead, Duration::ZERO);
         let table = table(&direct).await;
+        let bucket = uuid::Uuid::new_v4().simple().to_string();
+        let made = direct.s3.create_bucket().bucket(&bucket).send().await;
+        made.unwrap();
         Parts {
             queue: Arc::new(SteppedQueue::new(queue, clock.clone())),
             checkpoints: Arc::new(DynamoCheckpoints::new(
@@ -109,6 +116,7 @@ async fn aws_does_what_the_model_does() {
                 clock.clone(),
             )),
             clock,
+            store: Arc::new(S3BlobStore::new(clients.s3, bucket)),
             deduplicates: false,
             faults: Some(proxy),
         }

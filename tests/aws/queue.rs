@@ -11,7 +11,7 @@ use podrun::queue::{Delivery, Depth, NewMessage, Queue, QueueError, Settlement, 
 use serde_json::json;
 
 use crate::faults::{Fault, FaultProxy};
-use crate::stand_in::StandIn;
+use crate::stand_in::{StandIn, clients_of};
 
 const PROMISES: Promises = Promises {
     deduplicates: false,
@@ -142,7 +142,7 @@ impl Faulty {
         let stand_in = StandIn::start();
         let (url, dead) = queues(&stand_in.clients().await.sqs).await;
         let proxy = FaultProxy::start(&stand_in.endpoint).await;
-        let client = StandIn::clients_at(&proxy.endpoint).await.sqs;
+        let client = clients_of(&proxy.endpoint).await.sqs;
         Self {
             queue: SqsQueue::new(client, url, dead, Duration::ZERO),
             _stand_in: stand_in,
@@ -256,9 +256,9 @@ async fn a_dead_message_that_cannot_be_deleted_is_in_both_queues() {
     let faulty = Faulty::start().await;
     faulty.send(1).await.unwrap();
     let taken = faulty.take().await.remove(0);
-    for _ in 0..3 {
-        faulty.proxy.inject("DeleteMessage", Fault::broken());
-    }
+    faulty
+        .proxy
+        .inject_times(3, "DeleteMessage", Fault::broken());
     let dead = Settlement::Dead("reason".to_owned());
     let settled = faulty.queue.settle(&taken.receipt, dead.clone()).await;
     assert!(

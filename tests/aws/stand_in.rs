@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use podrun::runtime::aws::AwsClients;
@@ -16,6 +17,8 @@ use serde_json::Value;
 
 const START: Duration = Duration::from_secs(60);
 const ACCOUNT: &str = "123456789012";
+/// Between two attempts: nobody else is kept waiting here.
+const BACKOFF: Duration = Duration::from_millis(20);
 
 /// A server for S3, SQS, DynamoDB and CloudWatch; it ends with the value, and with this process.
 #[derive(Debug)]
@@ -80,6 +83,7 @@ async fn configuration(endpoint: &str) -> aws_config::SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .endpoint_url(endpoint)
+        .retry_config(RetryConfig::standard().with_initial_backoff(BACKOFF))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .load()
         .await

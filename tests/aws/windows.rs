@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -15,7 +14,7 @@ use podrun::runtime::aws::dynamodb::Attributes;
 use podrun::runtime::clock::{Clock, ManualClock, SystemClock};
 use url::Url;
 
-use crate::proxy::{Fault, Proxy};
+use crate::faults::{Fault, FaultProxy};
 use crate::stand_in::{StandIn, clients_of};
 
 pub(crate) const TABLE: &str = "podinsights-hosts";
@@ -66,16 +65,16 @@ async fn who_waits_at_a_full_window_only_reads() {
     let stand_in = StandIn::start();
     let direct = stand_in.clients().await.dynamodb;
     HOSTS_TABLE.create(&direct, TABLE).await.unwrap();
-    let proxy = Proxy::start(&stand_in.endpoint, |_| Fault::None).await;
+    let proxy = FaultProxy::start(&stand_in.endpoint).await;
     let client = clients_of(&proxy.endpoint).await.dynamodb;
     let windows = windows(&client, unspaced(), Arc::new(SystemClock));
     let slots = [take(&windows).await.unwrap(), take(&windows).await.unwrap()];
-    assert_eq!(proxy.count("POST", "PutItem"), 2);
+    assert_eq!(proxy.count("PutItem"), 2);
     for _ in 0..20 {
         assert!(take(&windows).await.is_none());
     }
-    assert_eq!(proxy.count("POST", "PutItem"), 2);
-    assert_eq!(proxy.count("POST", "GetItem"), 22);
+    assert_eq!(proxy.count("PutItem"), 2);
+    assert_eq!(proxy.count("GetItem"), 22);
     drop(slots);
 }
 
@@ -85,26 +84,26 @@ async fn a_write_whose_answer_is_lost_counts_once() {
     let stand_in = StandIn::start();
     let direct = stand_in.clients().await.dynamodb;
     HOSTS_TABLE.create(&direct, TABLE).await.unwrap();
-    let puts = AtomicUsize::new(0);
-    let proxy = Proxy::start(&stand_in.endpoint, move |request| {
-        let is_put = request.is("POST", "PutItem");
-        match is_put && puts.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
-            true => Fault::LoseAnswer,
-            false => Fault::None,
-        }
-    })
-    .await;
+    let proxy = FaultProxy::start(&stand_in.endpoint).await;
     let client = clients_of(&proxy.endpoint).await.dynamodb;
     let windows = windows(&client, unspaced(), Arc::new(SystemClock));
-    let (first, second) = (take(&windows).await.unwrap(), take(&windows).await.unwrap());
-    assert_eq!(proxy.count("POST", "PutItem"), 4);
+    let lose_answer = || proxy.inject("PutItem", Fault::DropAfter);
+    let take_blindly = async || {
+        lose_answer();
+        take(&windows).await.unwrap()
+    };
+    let (first, second) = (take_blindly().await, take_blindly().await);
+    assert_eq!(proxy.count("PutItem"), 4);
     assert!(take(&windows).await.is_none());
+    lose_answer();
     windows.renew(&first, TTL).await.unwrap();
     for slot in [first, second] {
+        lose_answer();
         windows.release(slot, Signal::Neutral).await.unwrap();
     }
-    assert!(take(&windows).await.is_some() && take(&windows).await.is_some());
+    let _slots = (take_blindly().await, take_blindly().await);
     assert!(take(&windows).await.is_none());
+    assert_eq!(proxy.left(), 0);
 }
 
 /// No slot without a written lease, and none from an item that cannot be read.
@@ -124,13 +123,8 @@ async fn nothing_is_granted_where_the_table_fails() {
     assert!(no_table.contains(TABLE), "{no_table}");
     HOSTS_TABLE.create(&direct, TABLE).await.unwrap();
 
-    let proxy = Proxy::start(&stand_in.endpoint, |request| {
-        match request.is("POST", "PutItem") {
-            true => Fault::Refuse(500, "InternalServerError"),
-            false => Fault::None,
-        }
-    })
-    .await;
+    let proxy = FaultProxy::start(&stand_in.endpoint).await;
+    proxy.inject_times(99, "PutItem", Fault::broken());
     let client = clients_of(&proxy.endpoint).await.dynamodb;
     let failing = windows(&client, unspaced(), Arc::new(SystemClock));
     is_backend(failing.acquire(&host(), &owner(), TTL).await);

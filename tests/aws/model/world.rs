@@ -10,7 +10,7 @@ use std::time::Duration;
 use podrun::checkpoint::{Checkpoints, Filter, Lease, Reopen, Subject};
 use podrun::domain::{EpisodeId, FeedSlug, Guid, Job, OwnerId, TranscribeJob, job};
 use podrun::queue::{Delivery, NewMessage, Queue, Settlement};
-use podrun::runtime::blob::{BlobStore, MemoryBlobStore};
+use podrun::runtime::blob::BlobStore;
 use podrun::runtime::clock::{Clock, ManualClock};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -32,6 +32,8 @@ type Checked<T = ()> = Result<T, String>;
 pub(super) struct Parts {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) checkpoints: Arc<dyn Checkpoints>,
+    /// Empty: it takes the products.
+    pub(super) store: Arc<dyn BlobStore>,
     pub(super) clock: Arc<ManualClock>,
     /// Whether the queue drops what is queued.
     pub(super) deduplicates: bool,
@@ -63,7 +65,6 @@ struct Worker {
 
 pub(super) struct World {
     parts: Parts,
-    store: MemoryBlobStore,
     spec: Spec,
     messages: Messages,
     workers: Vec<Worker>,
@@ -83,7 +84,6 @@ impl World {
         Self {
             messages: Messages::new(parts.deduplicates),
             parts,
-            store: MemoryBlobStore::default(),
             spec: Spec::default(),
             workers: (0..WORKERS).map(worker).collect(),
             random: StdRng::seed_from_u64(seed),
@@ -126,13 +126,7 @@ impl World {
         else {
             return;
         };
-        let fault = match self.random.random_range(0..5) {
-            0 => Fault::throttled(),
-            1 => Fault::DropBefore,
-            2 => Fault::DropAfter,
-            3 => Fault::Twice,
-            _ => Fault::ErrorAfter,
-        };
+        let fault = write_fault(&mut self.random);
         let words = format!("fault {fault:?}");
         proxy.inject("PutItem", fault);
         self.note(words);
@@ -294,10 +288,21 @@ impl World {
             if !self.spec.is_over(subject) {
                 return Err(format!("{subject} is neither done nor given up"));
             }
-            let product = self.store.head(&key(subject)).await.map_err(words)?;
+            let product = self.parts.store.head(&key(subject)).await.map_err(words)?;
             same("product", &product.is_some(), &self.spec.is_done(subject))?;
         }
         self.depth_fits().await
+    }
+}
+
+/// What can become of a write, which has to succeed all the same.
+fn write_fault(random: &mut StdRng) -> Fault {
+    match random.random_range(0..5) {
+        0 => Fault::throttled(),
+        1 => Fault::DropBefore,
+        2 => Fault::DropAfter,
+        3 => Fault::Twice,
+        _ => Fault::ErrorAfter,
     }
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use podrun::checkpoint::{Acquired, CheckpointError, FailureNote, Lease, Transition};
 use podrun::domain::{FailureClass, OwnerId, TranscribeJob};
 use podrun::queue::{QueueError, Settlement};
-use podrun::runtime::blob::{BlobErrorKind, BlobStore, PutMode};
+use podrun::runtime::blob::{BlobErrorKind, PutMode};
 use podrun::runtime::clock::Clock;
 use rand::Rng;
 
-use super::{Checked, Held, LEASE, Step, WORKERS, World, about, key, same, words};
+use super::{Checked, Held, LEASE, Step, WORKERS, World, about, key, same, words, write_fault};
 
 /// Failures after which an episode is given up.
 const ATTEMPTS: u32 = 3;
@@ -89,7 +89,7 @@ impl World {
         is_diligent: bool,
     ) -> Checked<Option<Step>> {
         let key = key(&lease.subject);
-        let is_present = self.store.head(&key).await.map_err(words)?.is_some();
+        let is_present = self.parts.store.head(&key).await.map_err(words)?.is_some();
         if is_present {
             return Ok(Some(Step::Advance(lease)));
         }
@@ -145,8 +145,19 @@ impl World {
     /// The product, which nobody wrote before: the lease was just seen to hold.
     async fn commit(&mut self, lease: &Lease, key: &str) -> Checked {
         self.note(format!("{} writes {}", lease.owner, lease.subject));
+        let is_disturbed = self.random.random_range(0..4) == 0;
+        if let (Some(proxy), true) = (&self.parts.faults, is_disturbed) {
+            let fault = write_fault(&mut self.random);
+            self.operations.push(format!("fault {fault:?}"));
+            proxy.inject("PutObject", fault);
+        }
         let text = lease.owner.as_str().to_owned();
-        match self.store.put(key, text.into(), PutMode::Create).await {
+        match self
+            .parts
+            .store
+            .put(key, text.into(), PutMode::Create)
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) if error.kind == BlobErrorKind::AlreadyExists => {
                 Err(format!("{} was worked on twice", lease.subject))
