@@ -1,11 +1,10 @@
-//! A second opinion on S3, where it is installed: it refuses parts that are too small or out of order,
-//! and knows checksums of whole objects.
+//! A second opinion on S3, where it is installed, from a server that nobody here has mended.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
-use crate::stand_in::{builds, free_port, wait_for};
+use crate::stand_in::{builds, free_port, tethered, wait_for};
 
-/// Its S3 on a port of its own; it ends with the value.
+/// Its S3 on a port of its own; it ends with the value, and with this process.
 #[derive(Debug)]
 pub(crate) struct LocalStack {
     server: Child,
@@ -22,18 +21,13 @@ impl LocalStack {
         }
         let port = free_port();
         let home = tempfile::tempdir().unwrap();
-        let server = Command::new(python)
-            .args(["-m", "localstack.runtime.main"])
+        let server = tethered(&python, "localstack.runtime.main:main", home.path())
             .env("GATEWAY_LISTEN", format!("127.0.0.1:{port}"))
             .env("SKIP_SSL_CERT_DOWNLOAD", "1")
             .env("DISABLE_EVENTS", "1")
             .env("DNS_ADDRESS", "0")
             .env("EAGER_SERVICE_LOADING", "0")
             .env("FILESYSTEM_ROOT", home.path())
-            .env("HOME", home.path())
-            .current_dir(home.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let stack = Self {

@@ -34,20 +34,12 @@ impl StandIn {
     pub(crate) fn start() -> Self {
         let port = free_port();
         let home = tempfile::tempdir().unwrap();
-        let server = Command::new(installed("ministack/bin/python"))
-            .arg(repository().join("tools/aws_local/tether.py"))
-            .arg("aws_local.mend_ministack:main")
+        let python = installed("ministack/bin/python");
+        let server = tethered(&python, "aws_local.mend_ministack:main", home.path())
             .env("PYTHONPATH", repository().join("tools"))
             .env("BIND_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", port.to_string())
             .env("MINISTACK_ACCOUNT_ID", ACCOUNT)
-            .env("HOME", home.path())
-            .current_dir(home.path())
-            // The tether ends the group of the server once this pipe closes.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let stand_in = Self {
@@ -134,8 +126,8 @@ impl FullStandIn {
         stand_in
     }
 
-    /// What a child process has to be told to use it.
-    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
+    /// What a child process is told to use it.
+    fn environment(&self) -> BTreeMap<String, String> {
         serde_json::from_value(self.said["env"].clone()).unwrap()
     }
 
@@ -185,8 +177,24 @@ impl Drop for FullStandIn {
     }
 }
 
+/// A server of Python that works in `home` and ends at the latest when this process does.
+pub(crate) fn tethered(python: &Path, function: &str, home: &Path) -> Command {
+    let mut command = Command::new(python);
+    command
+        .arg(repository().join("tools/aws_local/tether.py"))
+        .arg(function)
+        .env("HOME", home)
+        .current_dir(home)
+        // The tether ends the group of the server once this pipe closes.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
 /// A program that `tools/aws-local install` has put beside the builds.
-pub(crate) fn installed(program: &str) -> PathBuf {
+fn installed(program: &str) -> PathBuf {
     let path = builds().join("aws-local").join(program);
     assert!(
         path.exists(),
