@@ -12,7 +12,7 @@ use podrun::queue::{Queue, SqsQueue};
 use podrun::raw::RawStore;
 use podrun::runtime::aws::{AwsClients, AwsError};
 use podrun::runtime::batch::{AwsBatchRunner, BatchConfig, BatchStage, JobRunner};
-use podrun::runtime::blob::{BlobStore, S3BlobStore};
+use podrun::runtime::blob::{BlobErrorKind, BlobStore, S3BlobStore};
 use podrun::runtime::clock::{Clock, SystemClock};
 use podrun::runtime::telemetry::CloudWatchMetrics;
 use podrun::stage::StageStore;
@@ -22,6 +22,8 @@ use crate::exit::Problem;
 use crate::settings::{AwsSettings, FleetSettings, Settings};
 
 const ACCOUNT_HINT: &str = "it has to be there; --region and --profile choose the account";
+
+const OUTAGE_HINT: &str = "no answer from the service; run the same command again";
 
 /// How long a worker's question to an empty queue stays open: as long as SQS lets it.
 const LONG_POLL: Duration = Duration::from_secs(20);
@@ -141,14 +143,17 @@ async fn check_bucket(
     bucket: &str,
 ) -> Result<(), Problem> {
     let checked = store(clients, settings, bucket).check().await;
-    checked.map_err(|error| Problem::preflight(error).hint(ACCOUNT_HINT))
+    checked.map_err(|error| match error.kind {
+        BlobErrorKind::Other => Problem::outage(error).hint(OUTAGE_HINT),
+        _ => Problem::preflight(error).hint(ACCOUNT_HINT),
+    })
 }
 
 /// A service that answers refuses; one that does not is out for now.
 fn unusable(error: &AwsError, message: String) -> Problem {
     match error.code {
         Some(_) => Problem::preflight(message).hint(ACCOUNT_HINT),
-        None => Problem::outage(message).hint("run the same command again"),
+        None => Problem::outage(message).hint(OUTAGE_HINT),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Errors of the SDK in words.
 
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 /// A call that failed, after the SDK's own retries.
 ///
@@ -30,7 +30,7 @@ impl AwsError {
         let message = match (code, told) {
             (Some(code), Some(told)) => format!("{code}: {told}"),
             (Some(code), None) => code.to_owned(),
-            _ => DisplayErrorContext(error).to_string(),
+            _ => chain(error),
         };
         Self {
             operation,
@@ -57,6 +57,20 @@ impl AwsError {
     }
 }
 
+/// An error and its causes, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// An account that cannot be reached as configured.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,4 +78,21 @@ pub enum SetupError {
     /// Nothing names a region.
     #[error("no AWS region is set")]
     NoRegion,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Link(&'static str, #[source] Option<Box<Link>>);
+
+    #[test]
+    fn causes_are_told_once_each() {
+        let refused = Link("connection refused", None);
+        let again = Link("connection refused", Some(Box::new(refused)));
+        let error = Link("dispatch failure", Some(Box::new(again)));
+        assert_eq!(chain(&error), "dispatch failure: connection refused");
+    }
 }

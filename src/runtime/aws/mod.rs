@@ -90,7 +90,11 @@ impl AwsClients {
             loader = loader.endpoint_url(endpoint);
         }
         let resolved = loader.load().await;
-        if resolved.region().is_none() {
+        // An empty variable is as good as none.
+        if resolved
+            .region()
+            .is_none_or(|region| region.as_ref().is_empty())
+        {
             return Err(SetupError::NoRegion);
         }
         let path_style = config.path_style;
